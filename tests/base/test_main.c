@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs the test groups of base; the exit status counts failed tests.
+#include "tests.h"
+
+int main(void) { return test_buf() + test_status() ? 1 : 0; }
