@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The device: memory, weights and the operators that the forward pass is written in. One table of functions per backend
+// (`cpu`, later `npu`); engine and load call them, a backend never calls up. Rules that every backend keeps:
+//   - no operator allocates, waits or reads host data inside a step: whatever changes between two steps of one shape (token ids,
+//     positions, slot mapping, block tables, lengths) is in device buffers whose addresses stay;
+//   - operators are issued in order and see each other's results; lf_device_ops.synchronize makes them visible to the host;
+//   - activations are bf16, row-major, rows `stride` elements apart; accumulation, norms, softmax and logits are float32;
+//   - n_tok may be padded to a capture size: padded rows compute garbage that nothing reads (slot -1 stores no KV).
+// Dimension names are the kernels' short set: n_tok n_head n_kv_head d_head d_model n_vocab.
+#ifndef LF_DEVICE_DEVICE_H
+#define LF_DEVICE_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/num.h"
+#include "base/status.h"
+
+// An address in device memory. Only the device dereferences it (on the CPU it is an ordinary 64-byte aligned pointer).
+typedef struct lf_dptr {
+    void *address;
+} lf_dptr;
+
+static inline lf_dptr lf_dptr_at(lf_dptr base, size_t bytes) { return (lf_dptr){(char *)base.address + bytes}; }
+static inline bool lf_dptr_is_null(lf_dptr p) { return p.address == NULL; }
+
+typedef struct lf_device lf_device;
+typedef struct lf_weight lf_weight; // a matrix [n_row, n_col] in the device's own layout
+
+typedef struct lf_device_caps {
+    const char *name;         // "cpu"
+    char description[256];    // "AMD EPYC, avx2, 2 threads"
+    bool executes_fp8;        // false: FP8 checkpoints are dequantized while loading (lesson L5)
+    bool captures_graphs;     // graph_* below may be called
+    const char *graph_reason; // why not, when captures_graphs is false; STATIC
+    uint64_t memory_bytes;    // memory that weights and KV cache may take in all
+} lf_device_caps;
+
+// y[n_tok, n_row(w)] = x[n_tok, n_col(w)] * w^T (+ bias), accumulated in float32.
+typedef struct lf_linear_args {
+    const lf_weight *weight;
+    lf_dptr x; // bf16
+    size_t x_stride;
+    lf_dptr bias; // f32 [n_row]; null: none
+    lf_dptr y;    // bf16, or f32 when y_is_f32
+    size_t y_stride;
+    size_t n_tok;
+    bool y_is_f32;
+} lf_linear_args;
+
+// y = x / sqrt(mean(x^2) + eps) * weight over each group of d elements. With `residual`: residual += x first (rounded to
+// bf16), and the norm is of the sum. Groups: n_tok rows of n_group groups of d elements each; the row stride is free, so that
+// the q and k heads inside a qkv row are normed in place (n_group = heads, d = d_head).
+typedef struct lf_norm_args {
+    lf_dptr x; // bf16
+    size_t x_stride;
+    lf_dptr residual; // bf16 [n_tok, d], n_group must be 1; null: none
+    size_t residual_stride;
+    lf_dptr weight; // f32 [d]
+    lf_dptr y;      // bf16; may be x
+    size_t y_stride;
+    size_t n_tok, n_group, d;
+    float eps;
+} lf_norm_args;
+
+// Rotates the first rotary_dim elements of each head, halves paired (element i with i + rotary_dim / 2), in place.
+typedef struct lf_rope_args {
+    lf_dptr x; // bf16 [n_tok, n_head, d_head] inside rows of x_stride
+    size_t x_stride;
+    size_t n_tok, n_head, d_head, rotary_dim;
+    lf_dptr positions; // int32 [n_tok]
+    lf_dptr cos_sin;   // f32 [n_position, rotary_dim]: cos in the first half of a row, sin in the second, already scaled
+} lf_rope_args;
+
+// The paged KV cache of one layer: two arrays [n_block, n_kv_head, block_size, d_head] bf16.
+typedef struct lf_kv_layer {
+    lf_dptr keys, values;
+    size_t block_size, n_kv_head, d_head;
+} lf_kv_layer;
+
+// Stores k and v of each token at its slot (block * block_size + offset in block); slot -1 stores nothing.
+typedef struct lf_kv_store_args {
+    lf_dptr k, v;    // bf16 [n_tok, n_kv_head, d_head] inside rows of `stride`
+    size_t stride;
+    size_t n_tok;
+    lf_dptr slots;   // int32 [n_tok]
+    lf_kv_layer kv;
+} lf_kv_store_args;
+
+// Causal attention over the paged cache for n_seq sequences whose query tokens are consecutive rows: sequence s owns rows
+// query_start[s] .. query_start[s + 1]; its last query is position length[s] - 1. Query head h reads KV head
+// h / (n_head / n_kv_head). Keys of the step are already stored. Sequences with no rows are skipped.
+typedef struct lf_attention_args {
+    lf_dptr q; // bf16 [n_tok, n_head, d_head] inside rows of q_stride
+    size_t q_stride;
+    lf_dptr out; // bf16 [n_tok, n_head * d_head] inside rows of out_stride
+    size_t out_stride;
+    size_t n_tok, n_seq, n_head;
+    lf_kv_layer kv;
+    lf_dptr query_start;  // int32 [n_seq + 1]
+    lf_dptr lengths;      // int32 [n_seq], context including this step
+    lf_dptr block_tables; // int32 [n_seq, block_table_stride]
+    size_t block_table_stride;
+    size_t max_length;    // upper bound of lengths, for choosing a split
+    float scale;
+    int64_t sliding_window; // 0: none; else a query sees the last sliding_window positions
+} lf_attention_args;
+
+// y[t, i] = silu(x[t, i]) * x[t, d + i].
+typedef struct lf_silu_mul_args {
+    lf_dptr x; // bf16 [n_tok, 2 d]
+    size_t x_stride;
+    lf_dptr y; // bf16 [n_tok, d]
+    size_t y_stride;
+    size_t n_tok, d;
+} lf_silu_mul_args;
+
+// y[i] = row ids[i] of the matrix. Ids are checked by the engine.
+typedef struct lf_embed_args {
+    const lf_weight *weight;
+    lf_dptr ids; // int32 [n_tok]
+    lf_dptr y;   // bf16 [n_tok, n_col]
+    size_t y_stride;
+    size_t n_tok;
+} lf_embed_args;
+
+// y[i] = x[rows[i]], d elements of bf16 each.
+typedef struct lf_gather_args {
+    lf_dptr x;
+    size_t x_stride;
+    lf_dptr rows; // int32 [n_row]
+    lf_dptr y;
+    size_t y_stride;
+    size_t n_row, d;
+} lf_gather_args;
+
+// One change of one logit: l = (l > 0 ? l / repetition : l * repetition) + add. Repetition, frequency and presence
+// penalties, logit_bias and bans (add = -INFINITY) are all of this form.
+typedef struct lf_logit_edit {
+    int32_t row, token;
+    float repetition; // 1: none
+    float add;
+} lf_logit_edit;
+
+// How one row of logits becomes a token. temperature 0: the first largest logit. Otherwise softmax(logits / temperature),
+// then top_k, top_p, min_p in vLLM's order and meaning, then the inverse of the cumulative distribution at `uniform`, in
+// order of token id.
+typedef struct lf_sample_row {
+    int32_t row; // of the logits
+    float temperature;
+    float top_p; // 1: off
+    float min_p; // 0: off
+    int32_t top_k; // 0: off
+    float uniform; // [0, 1)
+} lf_sample_row;
+
+enum { LF_MAX_TOP_LOGPROBS = 20 };
+
+// Log-probabilities of one row of (unedited) logits.
+typedef struct lf_logprob_row {
+    float log_sum_exp;
+    int32_t n_not_finite; // NaN or Inf logits of the row: anything but 0 means a broken model
+    int32_t n_top;
+    int32_t top_tokens[LF_MAX_TOP_LOGPROBS]; // largest first, ties by smaller id
+    float top_logprobs[LF_MAX_TOP_LOGPROBS];
+    float target_logprob;  // of the row's target token; 0 when it has none
+    int32_t target_rank;   // 1: the largest; 0 when it has no target
+} lf_logprob_row;
+
+struct lf_device_ops {
+    // identity
+    void (*describe)(const lf_device *device, lf_device_caps *out);
+    void (*close)(lf_device *device);
+
+    // memory: zero-filled, 64-byte aligned
+    lf_status (*alloc)(lf_device *device, size_t bytes, lf_dptr *out, lf_error *err);
+    void (*free)(lf_device *device, lf_dptr p);
+    lf_status (*write)(lf_device *device, lf_dptr dst, const void *src, size_t bytes, lf_error *err);
+    lf_status (*read)(lf_device *device, void *dst, lf_dptr src, size_t bytes, lf_error *err);
+    lf_status (*synchronize)(lf_device *device, lf_error *err);
+
+    // weights. `weight_fill` takes rows [row, row + n_row) of columns [col, col + n_col) as bf16 and packs them; calls from
+    // several threads at once are allowed when they touch different groups of LF_WEIGHT_ROW_GROUP rows. Padding is zero.
+    lf_status (*weight_create)(lf_device *device, int64_t n_row, int64_t n_col, lf_weight **out, lf_error *err);
+    void (*weight_free)(lf_device *device, lf_weight *weight);
+    void (*weight_fill)(lf_weight *weight, int64_t row, int64_t n_row, int64_t col, int64_t n_col, const lf_bf16 *src,
+                        size_t src_stride);
+    uint64_t (*weight_bytes)(const lf_weight *weight);
+
+    // operators
+    lf_status (*linear)(lf_device *device, const lf_linear_args *args, lf_error *err);
+    lf_status (*rms_norm)(lf_device *device, const lf_norm_args *args, lf_error *err);
+    lf_status (*rope)(lf_device *device, const lf_rope_args *args, lf_error *err);
+    lf_status (*kv_store)(lf_device *device, const lf_kv_store_args *args, lf_error *err);
+    lf_status (*attention)(lf_device *device, const lf_attention_args *args, lf_error *err);
+    lf_status (*silu_mul)(lf_device *device, const lf_silu_mul_args *args, lf_error *err);
+    lf_status (*embed)(lf_device *device, const lf_embed_args *args, lf_error *err);
+    lf_status (*gather)(lf_device *device, const lf_gather_args *args, lf_error *err);
+
+    // sampling. Logits are f32 [n_row, n_vocab] inside rows of `stride`; results go to host memory, so these also synchronize.
+    // `targets[i]` < 0: no target; n_top <= LF_MAX_TOP_LOGPROBS.
+    lf_status (*logprobs)(lf_device *device, lf_dptr logits, size_t stride, size_t n_vocab, size_t n_row,
+                          const int32_t *targets, const int32_t *n_top, lf_logprob_row *out, lf_error *err);
+    lf_status (*edit_logits)(lf_device *device, lf_dptr logits, size_t stride, size_t n_edit, const lf_logit_edit *edits,
+                             lf_error *err);
+    lf_status (*sample)(lf_device *device, lf_dptr logits, size_t stride, size_t n_vocab, size_t n_row,
+                        const lf_sample_row *rows, int32_t *tokens, lf_error *err);
+
+    // (optional) graph capture: NULL when caps.captures_graphs is false
+    lf_status (*graph_begin)(lf_device *device, lf_error *err);
+    lf_status (*graph_end)(lf_device *device, void **out_graph, lf_error *err);
+    lf_status (*graph_replay)(lf_device *device, void *graph, lf_error *err);
+    void (*graph_free)(lf_device *device, void *graph);
+};
+
+// Rows of a weight that share memory granules: weight_fill from two threads must not meet inside one group.
+enum { LF_WEIGHT_ROW_GROUP = 64 };
+
+struct lf_device {
+    const struct lf_device_ops *ops;
+};
+
+typedef struct lf_device_options {
+    int n_thread;      // 0: all processors this process may use
+    size_t max_n_tok;  // most rows an operator will be given: scratch is sized for it at open
+    size_t max_vocab;  // longest row of logits that sample and logprobs will see
+    size_t max_length; // longest context
+} lf_device_options;
+
+// The CPU backend. Chooses its kernels for this processor (base/cpu.h) and logs the choice in one line.
+lf_status lf_device_cpu_open(lf_device **out, const lf_device_options *options, lf_error *err);
+
+#endif
