@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Preflight: everything that can be known about a model directory from headers and JSON, before a byte of weight data is
-// read. check, load and serve run the same function, so that what `check` accepts is exactly what `serve` starts with.
+// Preflight: everything that can be known about a model directory from headers and JSON, before a byte of weight data
+// is read. check, load and serve run the same function, so that what `check` accepts is exactly what `serve` starts
+// with.
 #ifndef LF_MODEL_PREFLIGHT_H
 #define LF_MODEL_PREFLIGHT_H
 
@@ -24,11 +25,11 @@ typedef struct lf_preflight {
     lf_findings findings; // of all stages, in the order of the data flow
 } lf_preflight;
 
-// Opens the checkpoint, reads the config, pairs weights with scales and compares the result with the parameter table when the
-// architecture has one. Whatever is wrong with the model becomes a finding and the call succeeds: ask lf_findings_status()
-// whether the model may be used. Without a table (has_table is false) a finding of severity note says that only the
-// table-free checks ran; a caller that needs to run the model must refuse that itself. Fails when the directory holds nothing to
-// check or memory is gone; *out is then empty.
+// Opens the checkpoint, reads the config, pairs weights with scales and compares the result with the parameter table
+// when the architecture has one. Whatever is wrong with the model becomes a finding and the call succeeds: ask
+// lf_findings_status() whether the model may be used. Without a table (has_table is false) a finding of severity note
+// says that only the table-free checks ran; a caller that needs to run the model must refuse that itself. Fails when
+// the directory holds nothing to check or memory is gone; *out is then empty.
 lf_status lf_preflight_run(lf_preflight *out, const char *model_dir, lf_error *err);
 // Releases everything; accepts a zeroed object.
 void lf_preflight_fini(lf_preflight *preflight);

@@ -5,6 +5,8 @@
 #define LF_TESTS_BASE_H
 
 int test_buf(void);
+int test_num(void);
+int test_num_kernels(void);
 int test_status(void);
 
 #endif

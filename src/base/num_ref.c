@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The portable array kernels: what the others must equal bit for bit. Elements go through memcpy because sources (and
+// destinations) may be unaligned.
+#include <string.h>
+
+#include "base/num_int.h"
+
+// A NaN product becomes 0x7fc0 whatever its operands were: which NaN a multiplication hands on differs between
+// processors.
+static lf_bf16 product(float value, float scale)
+{
+    float result = value * scale;
+    return result == result ? lf_bf16_from_f32(result) : 0x7fc0;
+}
+
+static void dequant_fp8_bf16__ref(lf_bf16 *dst, const uint8_t *codes, size_t n, float scale, lf_dtype dtype)
+{
+    const float *table = lf_fp8_table(dtype);
+    for (size_t i = 0; i < n; i++) {
+        lf_bf16 bits = product(table[codes[i]], scale);
+        memcpy((char *)dst + i * sizeof bits, &bits, sizeof bits);
+    }
+}
+
+static size_t count_nan_fp8__ref(const uint8_t *codes, size_t n, lf_dtype dtype)
+{
+    lf__fp8_format format = lf__fp8_format_of(dtype);
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) count += ((codes[i] ^ format.flip) & format.mask) >= format.nan_from;
+    return count;
+}
+
+static void convert_f32_bf16__ref(lf_bf16 *dst, const float *src, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float value;
+        memcpy(&value, (const char *)src + i * sizeof value, sizeof value);
+        lf_bf16 bits = lf_bf16_from_f32(value);
+        memcpy((char *)dst + i * sizeof bits, &bits, sizeof bits);
+    }
+}
+
+static void convert_bf16_f32__ref(float *dst, const lf_bf16 *src, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        lf_bf16 bits;
+        memcpy(&bits, (const char *)src + i * sizeof bits, sizeof bits);
+        uint32_t wide = (uint32_t)bits << 16;
+        memcpy((char *)dst + i * sizeof wide, &wide, sizeof wide);
+    }
+}
+
+static void convert_f16_f32__ref(float *dst, const lf_f16 *src, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        lf_f16 bits;
+        memcpy(&bits, (const char *)src + i * sizeof bits, sizeof bits);
+        float value = lf_f16_to_f32(bits);
+        memcpy((char *)dst + i * sizeof value, &value, sizeof value);
+    }
+}
+
+const lf__num_kernels lf__num_kernels__ref = {
+    .dequant_fp8_bf16 = dequant_fp8_bf16__ref,
+    .count_nan_fp8 = count_nan_fp8__ref,
+    .convert_f32_bf16 = convert_f32_bf16__ref,
+    .convert_bf16_f32 = convert_bf16_f32__ref,
+    .convert_f16_f32 = convert_f16_f32__ref,
+};
