@@ -87,6 +87,10 @@ lf_status lf_config_parse(lf_config *config, const json_t *json, lf_error *err);
 // Architectures with a table: "LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM".
 const char *lf_config_supported(void);
 
+// The longest context as vLLM derives it: max_position_embeddings, times factor for linear; for yarn the original length times
+// factor. At least 1.
+int64_t lf_config_max_model_len(const lf_config *config);
+
 // How a parameter is cut for tensor parallelism (DESIGN section 4).
 typedef enum lf_partition {
     LF_PARTITION_NONE,      // every rank holds it whole

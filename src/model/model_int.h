@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The form of a parameter table, for the files of this module: an architecture is a list of rows and a handful of
+// defaults, all `static const`. Expressions name fields of lf_config, so that a misspelt dimension does not compile.
+#ifndef LF_MODEL_MODEL_INT_H
+#define LF_MODEL_MODEL_INT_H
+
+#include "model/model.h"
+
+// A sum of up to two products of two config fields each. A field is its offset in lf_config; 0 (no int64_t field stands
+// there) is the factor one, and a term without fields is absent. The empty expression is 0.
+typedef struct lf_expr {
+    struct {
+        uint16_t a, b;
+    } terms[2];
+} lf_expr;
+
+#define LF__FIELD(name) ((uint16_t)offsetof(lf_config, name))
+#define LF__ZERO                                                                                                       \
+    {                                                                                                                  \
+        .terms = { {0, 0} }                                                                                            \
+    }
+#define LF__DIM(name)                                                                                                  \
+    {                                                                                                                  \
+        .terms = { {LF__FIELD(name), 0} }                                                                              \
+    }
+#define LF__PRODUCT(x, y)                                                                                              \
+    {                                                                                                                  \
+        .terms = { {LF__FIELD(x), LF__FIELD(y)} }                                                                      \
+    }
+#define LF__SUM_OF_PRODUCTS(x0, y0, x1, y1)                                                                            \
+    {                                                                                                                  \
+        .terms = { {LF__FIELD(x0), LF__FIELD(y0)}, {LF__FIELD(x1), LF__FIELD(y1)} }                                    \
+    }
+
+// A row exists when the boolean field `flag` of lf_config (0: none) differs from `negated`.
+typedef struct lf_condition {
+    uint16_t flag;
+    bool negated;
+} lf_condition;
+
+#define LF__ALWAYS                                                                                                     \
+    {                                                                                                                  \
+        0                                                                                                              \
+    }
+#define LF__IF(name)                                                                                                   \
+    {                                                                                                                  \
+        LF__FIELD(name), false                                                                                         \
+    }
+#define LF__UNLESS(name)                                                                                               \
+    {                                                                                                                  \
+        LF__FIELD(name), true                                                                                          \
+    }
+
+// One row of a table. "{layer}" in the pattern makes it a row per layer; such rows stand together. A column expression
+// of LF__ZERO makes a vector.
+typedef struct lf_param {
+    const char *pattern;
+    lf_slot slot;
+    lf_partition partition;
+    lf_expr n_row, n_col;
+    lf_expr slot_row;
+    lf_condition condition;
+} lf_param;
+
+// A name that may be stored without a use: `pattern` is a whole name, or with a leading '*' its end.
+typedef struct lf_ignored_name {
+    const char *pattern;
+    const char *reason;
+    lf_condition condition;
+} lf_ignored_name;
+
+// What config.json means where a key is absent. -1: the default is another field's value (see config.c).
+typedef struct lf_config_defaults {
+    int64_t vocab_size, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads;
+    int64_t num_key_value_heads; // -1: num_attention_heads, which null means in every class
+    int64_t head_dim;            // -1: hidden_size / num_attention_heads, which null means in every class
+    int64_t max_position_embeddings;
+    double rms_norm_eps;
+    int64_t bos_token_id, eos_token_id;        // -1: none
+    int64_t sliding_window, max_window_layers; // -1: the class knows no such key
+    bool reads_attention_bias, reads_mlp_bias; // whether the class looks at attention_bias, mlp_bias
+    bool has_qkv_bias;                         // always, whatever attention_bias says
+    bool has_qk_norm;
+} lf_config_defaults;
+
+typedef struct lf_arch {
+    const char *architecture; // "Qwen3ForCausalLM"
+    const char *model_type;   // "qwen3"
+    const lf_config_defaults *defaults;
+    const lf_param *params;
+    size_t n_param;
+    const lf_ignored_name *ignored;
+    size_t n_ignored;
+} lf_arch;
+
+extern const lf_arch *const lf__archs[];
+extern const size_t lf__n_arch;
+
+// NULL when there is none.
+const lf_arch *lf__arch_find(const char *architecture);
+
+int64_t lf__expr_eval(const lf_expr *expr, const lf_config *config);
+bool lf__condition_holds(const lf_condition *condition, const lf_config *config);
+
+// Fills config->rope from rope_parameters, rope_scaling, rope_theta and partial_rotary_factor; the dimensions of
+// `config` are already read.
+lf_status lf__config_read_rope(lf_config *config, const json_t *json, lf_error *err);
+
+#endif

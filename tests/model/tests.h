@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The groups of this module's tests: each file offers one, test_main.c runs them all.
+#ifndef LF_TESTS_MODEL_H
+#define LF_TESTS_MODEL_H
+
+int test_config(void);
+int test_config_rope(void);
+int test_rope(void);
+int test_table(void);
+
+#endif
