@@ -18,17 +18,12 @@
 #endif
 
 static const char *const isa_names[] = {
-    [LF_CPU_ISA_REF] = "ref",
-    [LF_CPU_ISA_AVX2] = "avx2",
-    [LF_CPU_ISA_AVX512] = "avx512",
-    [LF_CPU_ISA_AVX512_BF16] = "avx512_bf16",
+    [LF_CPU_ISA_REF] = "ref",       [LF_CPU_ISA_AVX2] = "avx2",
+    [LF_CPU_ISA_AVX512] = "avx512", [LF_CPU_ISA_AVX512_BF16] = "avx512_bf16",
     [LF_CPU_ISA_AMX] = "amx",
 };
 
-const char *lf_cpu_isa_name(lf_cpu_isa isa)
-{
-    return (size_t)isa < LF_ARRAY_LENGTH(isa_names) ? isa_names[isa] : "?";
-}
+const char *lf_cpu_isa_name(lf_cpu_isa isa) { return (size_t)isa < LF_ARRAY_LENGTH(isa_names) ? isa_names[isa] : "?"; }
 
 #if defined(__x86_64__)
 static uint64_t enabled_register_state(void)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Whole-file reads, mappings and atomic outputs. The invariant of an atomic output: at every moment, a power cut included,
-// the final name holds either the old content or the new one, entire.
+// Whole-file reads, mappings and atomic outputs. The invariant of an atomic output: at every moment, a power cut
+// included, the final name holds either the old content or the new one, entire.
 #include "base/file.h"
 
 #include <errno.h>
@@ -157,7 +157,8 @@ static int sync_folder_of(const char *path)
 lf_status lf_atomic_file_commit(lf_atomic_file *file, lf_error *err)
 {
     int failure = 0;
-    if (fflush(file->stream) != 0 || ferror(file->stream) || fsync(fileno(file->stream)) != 0) failure = errno ? errno : EIO;
+    if (fflush(file->stream) != 0 || ferror(file->stream) || fsync(fileno(file->stream)) != 0)
+        failure = errno ? errno : EIO;
     if (fclose(file->stream) != 0 && !failure) failure = errno;
     file->stream = NULL;
     if (!failure && rename(file->temporary, file->path) != 0) failure = errno;

@@ -11,7 +11,8 @@
 
 #include "base/status.h"
 
-// Reads a whole file of at most limit_bytes into *out (free() it; a NUL byte follows the content). LF_ERR_LIMIT when larger.
+// Reads a whole file of at most limit_bytes into *out (free() it; a NUL byte follows the content). LF_ERR_LIMIT when
+// larger.
 lf_status lf_file_read(char **out, size_t *out_bytes, const char *path, size_t limit_bytes, lf_error *err);
 
 typedef struct lf_mapping {

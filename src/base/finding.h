@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Findings: what a check has to say about a checkpoint. Unlike an error, a finding does not stop the work; all of them are
-// collected and shown at once, because a bring-up that stops at the first mismatch costs one run per mistake.
+// Findings: what a check has to say about a checkpoint. Unlike an error, a finding does not stop the work; all of them
+// are collected and shown at once, because a bring-up that stops at the first mismatch costs one run per mistake.
 #ifndef LF_BASE_FINDING_H
 #define LF_BASE_FINDING_H
 
@@ -52,7 +52,8 @@ typedef struct lf_finding_args {
 void lf_findings_add(lf_findings *findings, const lf_finding_args *args, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-// LF_OK when there is no finding of severity error; otherwise LF_ERR_FINDINGS with the first error in `err` and the count.
+// LF_OK when there is no finding of severity error; otherwise LF_ERR_FINDINGS with the first error in `err` and the
+// count.
 lf_status lf_findings_status(const lf_findings *findings, lf_error *err);
 
 #endif

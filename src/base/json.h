@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// JSON through jansson, with Landfall's errors: files are read under a size limit, duplicate keys are refused, and typed getters
-// name the file and the key that is wrong. (safetensors headers and the index have a pull reader of their own in checkpoint.)
+// JSON through jansson, with Landfall's errors: files are read under a size limit, duplicate keys are refused, and
+// typed getters name the file and the key that is wrong. (safetensors headers and the index have a pull reader of their
+// own in checkpoint.)
 #ifndef LF_BASE_JSON_H
 #define LF_BASE_JSON_H
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The log: single lines on stderr, `LEVEL month-day hour:minute:second message`. Library code logs what an operator wants to
-// read later (which path was taken and why); it never prints results. Not for hot paths.
+// The log: single lines on stderr, `LEVEL month-day hour:minute:second message`. Library code logs what an operator
+// wants to read later (which path was taken and why); it never prints results. Not for hot paths.
 #ifndef LF_BASE_LOG_H
 #define LF_BASE_LOG_H
 

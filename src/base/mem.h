@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Checked sizes and aligned memory. Landfall allocates with the C library's malloc; the tests put a counting and failing
-// allocator behind it at link time, so no allocator is passed around. Sizes that come from outside are multiplied and
-// added with these helpers only.
+// Checked sizes and aligned memory. Landfall allocates with the C library's malloc; the tests put a counting and
+// failing allocator behind it at link time, so no allocator is passed around. Sizes that come from outside are
+// multiplied and added with these helpers only.
 #ifndef LF_BASE_MEM_H
 #define LF_BASE_MEM_H
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Parallel loops on OpenMP. A loop inside a parallel region runs serially (OpenMP's default of one active level). Without
-// OpenMP (fuzzing builds) every loop is serial.
+// Parallel loops on OpenMP. A loop inside a parallel region runs serially (OpenMP's default of one active level).
+// Without OpenMP (fuzzing builds) every loop is serial.
 #include "base/par.h"
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The progress bar. Drawing starts two seconds into the work, then ten times a second on a terminal and every ten seconds in a
-// log file; the thread whose update finds the next drawing due draws, the others go on.
+// The progress bar. Drawing starts two seconds into the work, then ten times a second on a terminal and every ten
+// seconds in a log file; the thread whose update finds the next drawing due draws, the others go on.
 #include "base/progress.h"
 
 #include <stdio.h>

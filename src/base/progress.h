@@ -11,9 +11,9 @@
 #include <stdint.h>
 
 typedef struct lf_progress {
-    const char *label;            // BORROWED: "loading weights"
-    const char *unit;             // BORROWED: "bytes" are shown as MiB and GiB, anything else as plain counts
-    uint64_t total;               // 0 when not known
+    const char *label; // BORROWED: "loading weights"
+    const char *unit;  // BORROWED: "bytes" are shown as MiB and GiB, anything else as plain counts
+    uint64_t total;    // 0 when not known
     _Atomic uint64_t done;
     _Atomic int64_t next_draw_ns; // claimed by the thread that draws
     int64_t start_ns;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The program's entry: finds the verb, runs it, and makes sure that results really reached stdout. The only place that exits.
+// The program's entry: finds the verb, runs it, and makes sure that results really reached stdout. The only place that
+// exits.
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +17,8 @@ static const lf_verb *const verbs[] = {
 
 static void print_help(FILE *stream)
 {
-    fprintf(stream, "landfall %s: FP8 checkpoints on hardware without FP8\n\nUsage: landfall VERB ...\n\n", lf_version());
+    fprintf(stream, "landfall %s: FP8 checkpoints on hardware without FP8\n\nUsage: landfall VERB ...\n\n",
+            lf_version());
     for (size_t i = 0; verbs[i]; i++) {
         fprintf(stream, "  %-9s %-12s %s\n", verbs[i]->name, verbs[i]->operands, verbs[i]->summary);
     }

@@ -99,8 +99,8 @@ static int64_t suffix_factor(const char *suffix)
     static const struct {
         const char *suffix;
         int64_t factor;
-    } factors[] = {{"", 1},          {"k", 1000},    {"m", 1000000},    {"g", 1000000000},
-                   {"K", 1 << 10},   {"M", 1 << 20}, {"G", 1 << 30}};
+    } factors[] = {{"", 1},        {"k", 1000},    {"m", 1000000}, {"g", 1000000000},
+                   {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}};
     for (size_t i = 0; i < LF_ARRAY_LENGTH(factors); i++) {
         if (strcmp(suffix, factors[i].suffix) == 0) return factors[i].factor;
     }

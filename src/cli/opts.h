@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Command-line options as data: one table per verb is what parses the command line and what prints the help. Flags are spelled
-// as vLLM spells them, `--flag value` and `--flag=value` alike, with underscores accepted for dashes.
+// Command-line options as data: one table per verb is what parses the command line and what prints the help. Flags are
+// spelled as vLLM spells them, `--flag value` and `--flag=value` alike, with underscores accepted for dashes.
 #ifndef LF_CLI_OPTS_H
 #define LF_CLI_OPTS_H
 
@@ -20,8 +20,8 @@ typedef enum lf_opt_kind {
 } lf_opt_kind;
 
 typedef struct lf_opt {
-    const char *name;    // without dashes: "tensor-parallel-size"
-    const char *alias;   // second spelling with its dashes, "-tp"; NULL when there is none
+    const char *name;  // without dashes: "tensor-parallel-size"
+    const char *alias; // second spelling with its dashes, "-tp"; NULL when there is none
     lf_opt_kind kind;
     const char *metavar; // "N"; NULL for flags
     const char *help;    // one line
@@ -40,8 +40,9 @@ typedef struct lf_verb {
     int (*run)(const struct lf_verb *verb, int argc, char **argv);
 } lf_verb;
 
-// Parses argv into `values` (the verb's struct, already holding the defaults) and `operands` (at most max_operand; unused ones
-// become NULL). `--help` prints the verb's help to stdout and sets *is_done. Unknown flags name the nearest one.
+// Parses argv into `values` (the verb's struct, already holding the defaults) and `operands` (at most max_operand;
+// unused ones become NULL). `--help` prints the verb's help to stdout and sets *is_done. Unknown flags name the nearest
+// one.
 lf_status lf_opts_parse(const lf_verb *verb, int argc, char **argv, void *values, const char **operands,
                         size_t max_operand, bool *is_done, lf_error *err);
 void lf_opts_help(const lf_verb *verb);

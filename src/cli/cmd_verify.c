@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// landfall verify: the bring-up of a checkpoint, with a report; or a report checked again.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cli/verbs.h"
+#include "verify/verify.h"
+
+typedef struct verify_args {
+    const char *load_format;
+    const char *output_dir;
+    const char *recheck;
+    const char *probes;
+    int64_t max_model_len;
+    double ready_timeout;
+    double request_timeout;
+    bool hash_data;
+    bool json;
+} verify_args;
+
+static const lf_opt verify_opts[] = {
+    {.name = "load-format",
+     .kind = LF_OPT_STRING,
+     .metavar = "FORMAT",
+     .choices = "auto|dummy",
+     .help = "auto runs both gates; dummy only gate A, which never signs off",
+     .offset = offsetof(verify_args, load_format)},
+    {.name = "output-dir",
+     .kind = LF_OPT_STRING,
+     .metavar = "DIR",
+     .help = "where the report and the logs go",
+     .offset = offsetof(verify_args, output_dir)},
+    {.name = "hash-data",
+     .kind = LF_OPT_FLAG,
+     .help = "fingerprint the tensor data too",
+     .offset = offsetof(verify_args, hash_data)},
+    {.name = "probes",
+     .kind = LF_OPT_STRING,
+     .metavar = "FILE",
+     .help = "questions with known answers, instead of the checkpoint's own",
+     .offset = offsetof(verify_args, probes)},
+    {.name = "recheck",
+     .kind = LF_OPT_STRING,
+     .metavar = "REPORT",
+     .help = "check a report.json again (with MODEL: that it is this checkpoint's)",
+     .offset = offsetof(verify_args, recheck)},
+    {.name = "max-model-len",
+     .kind = LF_OPT_SIZE,
+     .metavar = "N",
+     .help = "longest context of the servers, in tokens",
+     .offset = offsetof(verify_args, max_model_len),
+     .min = 0,
+     .max = INT64_C(1) << 30},
+    {.name = "ready-timeout",
+     .kind = LF_OPT_REAL,
+     .metavar = "SECONDS",
+     .help = "for a server to load and answer",
+     .offset = offsetof(verify_args, ready_timeout),
+     .min = 1,
+     .max = 864000},
+    {.name = "request-timeout",
+     .kind = LF_OPT_REAL,
+     .metavar = "SECONDS",
+     .help = "for one request",
+     .offset = offsetof(verify_args, request_timeout),
+     .min = 1,
+     .max = 864000},
+    {.name = "json", .kind = LF_OPT_FLAG, .help = "print the report as JSON", .offset = offsetof(verify_args, json)},
+};
+
+static void print_step(void *ctx, const json_t *step)
+{
+    FILE *stream = ctx;
+    fprintf(stream, "  %-15s %-14s %6.2f s  %s\n", json_string_value(json_object_get(step, "id")),
+            json_string_value(json_object_get(step, "status")), json_number_value(json_object_get(step, "seconds")),
+            json_string_value(json_object_get(step, "detail")));
+    fflush(stream);
+}
+
+static void print_result(const json_t *report, const char *output_dir, bool as_json)
+{
+    size_t i;
+    json_t *reason;
+    if (as_json) {
+        json_dumpf(report, stdout, JSON_INDENT(2));
+        putchar('\n');
+        return;
+    }
+    bool signed_off = json_is_true(json_object_get(report, "signed_off"));
+    json_array_foreach(json_object_get(report, "reasons"), i, reason) printf("  - %s\n", json_string_value(reason));
+    printf("report: %s/report.md, %s/report.json\n%s\n", output_dir, output_dir,
+           signed_off ? "signed off" : "not signed off");
+}
+
+static int recheck(const lf_verb *verb, const verify_args *args, const char *model_dir)
+{
+    lf_error err;
+    if (lf_verify_recheck(args->recheck, model_dir, &err)) return lf_cli_fail(verb, &err);
+    printf("%s: intact\nsigned off\n", args->recheck);
+    return 0;
+}
+
+// The running program, to start it again as a server.
+static lf_status own_path(char *dst, size_t dst_bytes, lf_error *err)
+{
+    ssize_t length = readlink("/proc/self/exe", dst, dst_bytes - 1);
+    if (length < 0) return lf_error_set(err, LF_ERR_IO, "cannot find this program's own path in /proc/self/exe");
+    dst[length] = '\0';
+    return LF_OK;
+}
+
+static int run_verify(const lf_verb *verb, int argc, char **argv)
+{
+    lf_error err;
+    bool is_done;
+    const char *model_dir;
+    char program[4096];
+    verify_args args = {
+        .load_format = "auto", .output_dir = "landfall-verify", .ready_timeout = 3600, .request_timeout = 600};
+    if (lf_opts_parse(verb, argc, argv, &args, &model_dir, 1, &is_done, &err)) return lf_cli_fail(verb, &err);
+    if (is_done) return 0;
+    if (args.recheck) return recheck(verb, &args, model_dir);
+    if (!model_dir) {
+        lf_error_set(&err, LF_ERR_USAGE, "no MODEL: usage: landfall verify MODEL [flags]");
+        return lf_cli_fail(verb, &err);
+    }
+    if (own_path(program, sizeof program, &err)) return lf_cli_fail(verb, &err);
+
+    const lf_verify_options options = {
+        .model_dir = model_dir,
+        .output_dir = args.output_dir,
+        .program = program,
+        .dummy_only = strcmp(args.load_format, "dummy") == 0,
+        .hash_data = args.hash_data,
+        .probes_path = args.probes,
+        .max_model_len = args.max_model_len,
+        .ready_timeout_s = args.ready_timeout,
+        .request_timeout_s = args.request_timeout,
+        .on_step = print_step,
+        .on_step_ctx = args.json ? stderr : stdout,
+    };
+    json_t *report = NULL;
+    lf_status status = lf_verify_run(&options, &report, &err);
+    if (report) print_result(report, args.output_dir, args.json);
+    json_decref(report);
+    if (status == LF_ERR_NOT_SIGNED_OFF) return lf_status_exit(status); // the reasons are printed
+    return status ? lf_cli_fail(verb, &err) : 0;
+}
+
+const lf_verb lf_verb_verify = {
+    .name = "verify",
+    .operands = "MODEL",
+    .summary = "bring a checkpoint up: check, dummy gate, real gate, report, sign-off",
+    .opts = verify_opts,
+    .n_opt = LF_ARRAY_LENGTH(verify_opts),
+    .run = run_verify,
+};

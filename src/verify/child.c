@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A server of ours as a child process. Readiness is the file that the server writes after a real warm-up generation,
+// not an open port: servers that listen and crash at the first request are one of the things that a bring-up must
+// catch.
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "verify/verify_int.h"
+
+extern char **environ;
+
+enum { MAX_READY_BYTES = 64 << 20, MAX_LOG_BYTES = 256 << 20 };
+static const double stop_timeout_s = 30;
+
+static void sleep_ms(long ms)
+{
+    struct timespec wait = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    nanosleep(&wait, NULL);
+}
+
+// Copies the last line of the log that is not empty: what the server said before it gave up.
+static void last_line(const char *log_path, char *dst, size_t dst_bytes)
+{
+    char *text;
+    size_t length;
+    dst[0] = '\0';
+    if (lf_file_read(&text, &length, log_path, MAX_LOG_BYTES, NULL)) return;
+    while (length && (text[length - 1] == '\n' || text[length - 1] == '\r')) text[--length] = '\0';
+    const char *line = strrchr(text, '\n');
+    snprintf(dst, dst_bytes, "%s", line ? line + 1 : text);
+    free(text);
+}
+
+static lf_status spawn_server(lf__child *child, const lf__child_args *args, lf_error *err)
+{
+    char max_model_len[32];
+    snprintf(max_model_len, sizeof max_model_len, "%lld", (long long)args->max_model_len);
+    const char *argv[] = {
+        args->program,   "serve",           args->model_dir, "--host",          "127.0.0.1", "--port", "0",
+        "--load-format", args->load_format, "--ready-file",  child->ready_path, NULL,        NULL,     NULL};
+    if (args->max_model_len > 0) {
+        argv[11] = "--max-model-len";
+        argv[12] = max_model_len;
+    }
+    posix_spawn_file_actions_t actions;
+    if (posix_spawn_file_actions_init(&actions) != 0) return lf_error_no_memory(err, 0);
+    int failure = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    if (!failure) {
+        failure = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, child->log_path,
+                                                   O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    }
+    if (!failure) failure = posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    pid_t pid = 0;
+    if (!failure) failure = posix_spawn(&pid, args->program, &actions, NULL, (char *const *)(uintptr_t)argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (failure) return lf_error_errno(err, failure, "cannot start %s serve", args->program);
+    child->pid = pid;
+    return LF_OK;
+}
+
+// How a finished process ended, in words.
+static void describe_exit(int wait_status, char *dst, size_t dst_bytes)
+{
+    if (WIFSIGNALED(wait_status)) {
+        snprintf(dst, dst_bytes, "killed by signal %d", WTERMSIG(wait_status));
+    } else {
+        snprintf(dst, dst_bytes, "exit status %d", WEXITSTATUS(wait_status));
+    }
+}
+
+static lf_status wait_until_ready(lf__child *child, double timeout_s, lf_error *err)
+{
+    int64_t deadline_ns = lf_now_ns() + (int64_t)(timeout_s * 1e9);
+    for (;;) {
+        lf_status status = lf_json_load(&child->ready, child->ready_path, MAX_READY_BYTES, err);
+        if (status != LF_ERR_NOT_FOUND) return status;
+        int wait_status;
+        if (waitpid(child->pid, &wait_status, WNOHANG) == child->pid) {
+            char line[400], ending[64];
+            child->pid = 0;
+            last_line(child->log_path, line, sizeof line);
+            describe_exit(wait_status, ending, sizeof ending);
+            return lf_error_set(err, LF_ERR_DEVICE, "the server ended before it was ready (%s): %s", ending, line);
+        }
+        if (lf_now_ns() > deadline_ns) {
+            return lf_error_set(err, LF_ERR_DEVICE, "the server was not ready within %.0f s", timeout_s);
+        }
+        sleep_ms(5);
+    }
+}
+
+lf_status lf__child_start(lf__child *child, const lf__child_args *args, lf_error *err)
+{
+    *child = (lf__child){0};
+    lf_buf ready_name = LF_BUF_INIT;
+    lf_buf_printf(&ready_name, "%s.ready.json", args->log_name);
+    child->log_path = lf_path_join(args->output_dir, args->log_name);
+    child->ready_path = lf_path_join(args->output_dir, lf_buf_text(&ready_name));
+    bool has_names = child->log_path && child->ready_path && !lf_buf_failed(&ready_name);
+    lf_buf_fini(&ready_name);
+    if (!has_names) return lf_error_no_memory(err, 0);
+
+    unlink(child->ready_path);
+    lf_status status = spawn_server(child, args, err);
+    if (!status) status = wait_until_ready(child, args->ready_timeout_s, err);
+    if (status && child->pid) {
+        bool clean;
+        lf__child_stop(child, &clean);
+    }
+    return status;
+}
+
+void lf__child_stop(lf__child *child, bool *clean)
+{
+    *clean = false;
+    if (!child->pid) return;
+    int64_t deadline_ns = lf_now_ns() + (int64_t)(stop_timeout_s * 1e9);
+    int wait_status = 0;
+    kill(child->pid, SIGTERM);
+    for (;;) {
+        pid_t ended = waitpid(child->pid, &wait_status, WNOHANG);
+        if (ended == child->pid) {
+            *clean = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0;
+            break;
+        }
+        if (ended < 0 && errno != EINTR) break;
+        if (lf_now_ns() > deadline_ns) {
+            kill(child->pid, SIGKILL);
+            waitpid(child->pid, &wait_status, 0);
+            break;
+        }
+        sleep_ms(5);
+    }
+    child->pid = 0;
+}
+
+void lf__child_fini(lf__child *child)
+{
+    bool clean;
+    lf__child_stop(child, &clean);
+    if (child->ready_path) unlink(child->ready_path);
+    free(child->log_path);
+    free(child->ready_path);
+    json_decref(child->ready);
+    *child = (lf__child){0};
+}

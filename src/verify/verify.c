@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The order of a bring-up: preflight, gate A with dummy weights, gate B with real weights, report.
+#include "verify/verify.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "landfall.h"
+#include "model/preflight.h"
+#include "verify/verify_int.h"
+
+static json_t *findings_json(const lf_findings *findings)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < findings->count; i++) {
+        const lf_finding *finding = &findings->items[i];
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "code", finding->code, "severity",
+                                              lf_severity_name(finding->severity), "subject", finding->subject,
+                                              "message", finding->message, "expected", finding->expected, "found",
+                                              finding->found, "remedy", finding->remedy));
+    }
+    return list;
+}
+
+// Runs the strict check and puts what it saw into the report. `has_vision` tells the gates about images. Returns
+// whether gate B makes sense: a checkpoint with errors is never loaded.
+static lf_status run_preflight(const lf_verify_options *options, json_t *report, lf__steps *steps, bool *is_sound,
+                               bool *has_vision, lf_error *err)
+{
+    lf_preflight preflight;
+    json_t *fingerprint = NULL;
+    lf__step_result result = {.status = LF_STEP_PASSED};
+    *is_sound = false;
+    lf__steps_begin(steps);
+    lf_status status = lf_preflight_run(&preflight, options->model_dir, err);
+    if (status) return status;
+
+    const lf_findings *findings = &preflight.findings;
+    if (findings->failed) {
+        status = lf_error_no_memory(err, 0);
+        goto out;
+    }
+    if (preflight.checkpoint && preflight.config_json) {
+        status = lf__fingerprint(&fingerprint, options->model_dir, preflight.checkpoint, options->hash_data, err);
+        if (status) goto out;
+        json_object_set_new(report, "fingerprint", fingerprint);
+    }
+    *has_vision = json_is_object(json_object_get(preflight.config_json, "vision_config"));
+    json_object_set_new(report, "architecture",
+                        json_string(preflight.has_table ? preflight.config.architecture : "unknown"));
+    json_object_set_new(report, "scheme", json_string(preflight.quant ? lf_quant_scheme(preflight.quant) : "unknown"));
+    lf_error first;
+    if (lf_findings_status(findings, &first)) {
+        result.status = LF_STEP_FAILED;
+        lf_error_format(&first, result.detail, sizeof result.detail);
+    } else if (!preflight.has_table) {
+        result.status = LF_STEP_FAILED;
+        snprintf(result.detail, sizeof result.detail,
+                 "no parameter table for this architecture: names and shapes went unchecked");
+    } else {
+        *is_sound = true;
+        snprintf(result.detail, sizeof result.detail, "%zu tensors, %zu quantized, %zu warnings",
+                 lf_checkpoint_count(preflight.checkpoint), lf_quant_n_quantized(preflight.quant), findings->n_warning);
+    }
+    result.evidence = json_pack("{s:o}", "findings", findings_json(findings));
+    lf__steps_add(steps, "preflight.check", &result, NULL);
+
+out:
+    lf_preflight_fini(&preflight);
+    return status;
+}
+
+static void add_log_digests(json_t *report, const char *output_dir)
+{
+    static const char *const names[] = {"dummy.log", "real.log"};
+    json_t *logs = json_object();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char hex[65];
+        char *path = lf_path_join(output_dir, names[i]);
+        if (path && lf__file_digest(path, hex, NULL) == LF_OK) json_object_set_new(logs, names[i], json_string(hex));
+        free(path);
+    }
+    json_object_set_new(report, "logs", logs);
+}
+
+static void add_device(json_t *report, const json_t *steps)
+{
+    size_t i;
+    json_t *step;
+    json_array_foreach(steps, i, step)
+    {
+        const json_t *device = json_object_get(json_object_get(json_object_get(step, "evidence"), "engine"), "device");
+        if (json_is_string(device)) json_object_set(report, "device", (json_t *)(uintptr_t)device);
+    }
+}
+
+static json_t *new_report(const lf_verify_options *options)
+{
+    char created[32], *dir = realpath(options->model_dir, NULL);
+    time_t now = time(NULL);
+    struct tm utc;
+    gmtime_r(&now, &utc);
+    strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    const char *model_dir = dir ? dir : options->model_dir;
+    const char *slash = strrchr(model_dir, '/');
+    json_t *report = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "format", "landfall-report-1", "landfall_version",
+                               lf_version(), "created", created, "model", slash ? slash + 1 : model_dir, "model_dir",
+                               model_dir, "load_format", options->dummy_only ? "dummy" : "auto");
+    free(dir);
+    return report;
+}
+
+static lf_status make_folder(const char *path, lf_error *err)
+{
+    if (mkdir(path, 0777) == 0 || errno == EEXIST) return LF_OK;
+    lf_error_errno(err, errno, "cannot make the folder %s", path);
+    lf_error_subject(err, "%s", path);
+    return lf_error_hint(err, "--output-dir names another one");
+}
+
+// Logs of an earlier run must not stand beside this run's report.
+static void remove_old_logs(const char *output_dir)
+{
+    static const char *const names[] = {"dummy.log", "real.log", "report.json", "report.md"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = lf_path_join(output_dir, names[i]);
+        if (path) unlink(path);
+        free(path);
+    }
+}
+
+lf_status lf_verify_run(const lf_verify_options *options, json_t **out_report, lf_error *err)
+{
+    json_t *report = new_report(options), *steps_json = json_array(), *reasons = NULL;
+    char *probes_path = NULL;
+    lf__steps steps = {.list = steps_json,
+                       .output_dir = options->output_dir,
+                       .on_step = options->on_step,
+                       .on_step_ctx = options->on_step_ctx};
+    bool is_sound = false, has_vision = false;
+    lf_status status = report && steps_json ? make_folder(options->output_dir, err) : lf_error_no_memory(err, 0);
+    if (status) goto out;
+    remove_old_logs(options->output_dir);
+    status = run_preflight(options, report, &steps, &is_sound, &has_vision, err);
+    if (status) goto out;
+
+    probes_path =
+        options->probes_path ? strdup(options->probes_path) : lf_path_join(options->model_dir, "landfall-probes.json");
+    if (!probes_path) {
+        status = lf_error_no_memory(err, 0);
+        goto out;
+    }
+    bool has_probes = options->probes_path || access(probes_path, F_OK) == 0;
+    lf__gate_args gate = {.options = options, .probes_path = has_probes ? probes_path : NULL, .has_vision = has_vision};
+    lf__gate_run(&steps, &gate);
+    gate.is_real = true;
+    if (options->dummy_only) {
+        lf__gate_skip(&steps, "real", "--load-format dummy: real weights were not loaded");
+    } else if (!is_sound) {
+        lf__gate_skip(&steps, "real", "the preflight check failed: this checkpoint is not loaded");
+    } else {
+        lf__gate_run(&steps, &gate);
+    }
+
+    bool signed_off = lf__signoff(steps_json, &reasons);
+    add_log_digests(report, options->output_dir);
+    add_device(report, steps_json);
+    json_object_set(report, "steps", steps_json);
+    json_object_set_new(report, "proof", lf__proof_table(steps_json));
+    json_object_set_new(report, "signed_off", json_boolean(signed_off));
+    json_object_set(report, "reasons", reasons);
+    if (steps.failed) {
+        status = lf_error_no_memory(err, 0);
+        goto out;
+    }
+    status = lf__report_write(report, options->output_dir, err);
+    if (status) goto out;
+    *out_report = json_incref(report);
+    if (!signed_off) {
+        status = lf_error_set(err, LF_ERR_NOT_SIGNED_OFF, "not signed off: %s",
+                              json_string_value(json_array_get(reasons, 0)));
+    }
+
+out:
+    free(probes_path);
+    json_decref(reasons);
+    json_decref(steps_json);
+    json_decref(report);
+    return status;
+}
