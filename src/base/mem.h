@@ -15,8 +15,21 @@
 #define LF_MAX(a, b) ((a) > (b) ? (a) : (b))
 
 // false, with *out untouched, when the result does not fit.
-static inline bool lf_mul_size(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
-static inline bool lf_add_size(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
+static inline bool lf_mul_size(size_t a, size_t b, size_t *out)
+{
+    size_t product;
+    if (__builtin_mul_overflow(a, b, &product)) return false;
+    *out = product;
+    return true;
+}
+
+static inline bool lf_add_size(size_t a, size_t b, size_t *out)
+{
+    size_t sum;
+    if (__builtin_add_overflow(a, b, &sum)) return false;
+    *out = sum;
+    return true;
+}
 
 // ceil(a / b) for a >= 0, b > 0; cannot overflow.
 static inline int64_t lf_ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }

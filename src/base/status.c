@@ -41,7 +41,6 @@ static void error_reset(lf_error *err, lf_status status)
 
 lf_status lf_error_set(lf_error *err, lf_status status, const char *format, ...)
 {
-    if (!err) return status;
     error_reset(err, status);
     va_list args;
     va_start(args, format);
@@ -65,7 +64,6 @@ static lf_status status_of_errno(int errno_value)
 lf_status lf_error_errno(lf_error *err, int errno_value, const char *format, ...)
 {
     lf_status status = status_of_errno(errno_value);
-    if (!err) return status;
     error_reset(err, status);
     va_list args;
     va_start(args, format);
@@ -86,7 +84,6 @@ lf_status lf_error_no_memory(lf_error *err, size_t bytes)
 #define DEFINE_FIELD_SETTER(field)                                                                                     \
     lf_status lf_error_##field(lf_error *err, const char *format, ...)                                                 \
     {                                                                                                                  \
-        if (!err) return LF_ERR_BUG;                                                                                   \
         va_list args;                                                                                                  \
         va_start(args, format);                                                                                        \
         format_field(err->field, sizeof err->field, format, args);                                                     \
@@ -100,7 +97,6 @@ DEFINE_FIELD_SETTER(hint)
 
 lf_status lf_error_at(lf_error *err, const char *format, ...)
 {
-    if (!err) return LF_ERR_BUG;
     char context[LF_ERROR_MESSAGE_BYTES];
     va_list args;
     va_start(args, format);

@@ -51,7 +51,9 @@ const char *lf_status_text(lf_status status);
 // The process exit status that stands for `status` (0 to 3).
 int lf_status_exit(lf_status status);
 
-// Sets `err` (which may be NULL) to `status` and the formatted message, and returns `status`. Clears the other fields.
+// A function that takes an lf_error takes one that is not NULL.
+//
+// Sets `err` to `status` and the formatted message, and returns `status`. Clears the other fields.
 lf_status lf_error_set(lf_error *err, lf_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 // The same for a failed system call: appends strerror(errno_value); ENOMEM, ENOSPC and EDQUOT get their own status.
 lf_status lf_error_errno(lf_error *err, int errno_value, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -35,8 +35,9 @@ static void last_line(const char *log_path, char *dst, size_t dst_bytes)
 {
     char *text;
     size_t length;
+    lf_error err;
     dst[0] = '\0';
-    if (lf_file_read(&text, &length, log_path, MAX_LOG_BYTES, NULL)) return;
+    if (lf_file_read(&text, &length, log_path, MAX_LOG_BYTES, &err)) return;
     while (length && (text[length - 1] == '\n' || text[length - 1] == '\r')) text[--length] = '\0';
     const char *line = strrchr(text, '\n');
     snprintf(dst, dst_bytes, "%s", line ? line + 1 : text);

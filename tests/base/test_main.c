@@ -3,4 +3,8 @@
 // Runs the test groups of base; the exit status counts failed tests.
 #include "tests.h"
 
-int main(void) { return test_buf() + test_num() + test_num_kernels() + test_status() ? 1 : 0; }
+int main(void)
+{
+    int failed = test_buf() + test_file() + test_json() + test_misc() + test_num() + test_num_kernels() + test_status();
+    return failed ? 1 : 0;
+}

@@ -45,7 +45,7 @@ static void maps_errno(void **state)
     assert_int_equal(lf_error_errno(&err, ENOMEM, "cannot map x"), LF_ERR_NO_MEMORY);
     assert_int_equal(lf_error_errno(&err, EACCES, "cannot open %s", "x"), LF_ERR_IO);
     assert_string_equal(err.message, "cannot open x: Permission denied");
-    assert_int_equal(lf_error_errno(NULL, ENOENT, "x"), LF_ERR_NOT_FOUND);
+    assert_int_equal(lf_error_errno(&err, ENOENT, "x"), LF_ERR_NOT_FOUND);
 }
 
 int test_status(void)
