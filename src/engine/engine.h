@@ -39,6 +39,10 @@ typedef struct lf_engine_info {
     uint64_t weight_bytes, kv_cache_bytes;
     double load_seconds;
     char device[256];
+    // What one step costs at least, for measuring against the machine.
+    uint64_t step_weight_bytes;  // weights that a decode step reads: all but an untied embedding
+    double linear_flop_per_token; // of the layers' matrices: 2 * rows * columns
+    double lm_head_flop_per_row;
 } lf_engine_info;
 
 // Checks, loads and starts the engine thread. Refuses a checkpoint with findings of severity error (LF_ERR_FINDINGS).
@@ -125,6 +129,18 @@ typedef struct lf_engine_stats {
     uint64_t n_finished[5];    // by lf_finish
 } lf_engine_stats;
 void lf_engine_stats_read(const lf_engine *engine, lf_engine_stats *out);
+
+// Time by kind of operator, summed over the steps since profiling was switched on. Timing makes the device wait after every
+// operator, so steps are a little slower than without.
+typedef struct lf_engine_profile {
+    uint64_t linear_ns; // the layers' matrices
+    uint64_t lm_head_ns, attention_ns, other_ns;
+    uint64_t sample_ns; // logprobs, edits, sampling
+    uint64_t step_ns;   // whole steps, the five above and the engine's own work
+    uint64_t n_step, n_step_token;
+} lf_engine_profile;
+void lf_engine_profile_set(lf_engine *engine, bool is_on); // on: also starts from zero
+void lf_engine_profile_read(const lf_engine *engine, lf_engine_profile *out);
 
 // Timings of one request, valid from its last event on (monotonic nanoseconds, see base/clock.h).
 typedef struct lf_request_times {

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The forward pass of a dense decoder (Llama, Qwen2, Qwen3), written once as device operators. It owns the activation buffers; all
+// of them, like the step's inputs, keep their addresses, so the same calls can run eagerly or be captured.
+#ifndef LF_ENGINE_FORWARD_H
+#define LF_ENGINE_FORWARD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "device/device.h"
+#include "engine/engine.h"
+#include "engine/kv.h"
+#include "engine/step.h"
+#include "load/load.h"
+#include "model/model.h"
+
+// A matrix of activations on the device, rows `stride` elements apart.
+typedef struct lf_rows {
+    lf_dptr data;
+    size_t stride;
+} lf_rows;
+
+typedef struct lf_forward {
+    lf_device *device;         // BORROWED, as the three below
+    const lf_config *config;
+    const lf_weights *weights;
+    const lf_kv_cache *kv;
+    size_t n_head, n_kv_head, d_head, d_model, d_ff, n_vocab;
+    // OWNED
+    lf_rows hidden;     // bf16 [max_tok, d_model]: input and output of each block
+    lf_rows residual;   // bf16 [max_tok, d_model]: the running sum
+    lf_rows qkv;        // bf16 [max_tok, (n_head + 2 n_kv_head) d_head]: q heads, k heads, v heads
+    lf_rows attention;  // bf16 [max_tok, n_head d_head]
+    lf_rows gate_up;    // bf16 [max_tok, 2 d_ff]
+    lf_rows activation; // bf16 [max_tok, d_ff]
+    lf_rows selected;   // bf16 [max_row, d_model]: the hidden rows that need logits
+    lf_rows logits;     // f32 [max_row, n_vocab]
+    lf_dptr cos_sin;    // f32 [n_position, rotary_dim]
+    lf_engine_profile *profile; // BORROWED; NULL: nothing is timed
+} lf_forward;
+
+typedef struct lf_forward_args {
+    lf_device *device;
+    const lf_config *config;
+    const lf_weights *weights;
+    const lf_kv_cache *kv;
+    size_t max_tok, max_row;
+    size_t n_position;
+} lf_forward_args;
+
+// Device bytes that lf__forward_init will take; false when they do not fit a size_t.
+bool lf__forward_bytes(const lf_forward_args *args, size_t *out);
+lf_status lf__forward_init(lf_forward *forward, const lf_forward_args *args, lf_error *err);
+void lf__forward_fini(lf_forward *forward); // a zeroed or half-built forward is accepted
+
+// All layers and the final norm over the committed step: afterwards `hidden` holds the normed rows.
+lf_status lf__forward_layers(const lf_forward *forward, const lf_step *step, lf_error *err);
+// logits[i] of the i-th selected row (lf__step_select), i < n_row.
+lf_status lf__forward_logits(const lf_forward *forward, const lf_step *step, size_t n_row, lf_error *err);
+
+#endif

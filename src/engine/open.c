@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Opening: read and check the model, settle the limits, open the device, load, divide what memory is left, allocate every
+// buffer, and run one token through the model. The log lines are worded as vLLM's, because people grep for them; none says
+// more than what happened.
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/engine_int.h"
+#include "model/preflight.h"
+
+enum {
+    DEFAULT_MAX_SEQ = 32,
+    DEFAULT_BATCHED_TOK = 512,
+    DEFAULT_BLOCK_SIZE = 16,
+    MAX_SEQ = 4096,
+    MAX_BATCHED_TOK = 1 << 16,
+    MAX_BLOCK_SIZE = 1024,
+};
+
+static const double GIB = 1024.0 * 1024.0 * 1024.0;
+
+// ---- the model ----
+
+static lf_status read_model(lf_engine *engine, lf_preflight *preflight, lf_error *err)
+{
+    if (engine->options.load_format == LF_LOAD_DUMMY) { // lesson L1: config.json is all that must be there
+        json_t *json = NULL;
+        lf_status status = lf_config_load(&engine->config, &json, engine->options.model_dir, err);
+        json_decref(json);
+        return status;
+    }
+    lf_status status = lf_preflight_run(preflight, engine->options.model_dir, err);
+    if (!status) status = lf_findings_status(&preflight->findings, err);
+    if (!status && !preflight->has_table) {
+        status = lf_error_set(err, LF_ERR_UNSUPPORTED, "no parameter table for the architecture of %s",
+                              engine->options.model_dir);
+        lf_error_expected(err, "%s", lf_config_supported());
+    }
+    if (!status) engine->config = preflight->config;
+    return status;
+}
+
+// ---- limits ----
+
+static lf_status settle(int64_t *value, int64_t fallback, int64_t max, const char *flag, lf_error *err)
+{
+    if (*value == 0) *value = fallback;
+    if (*value >= 1 && *value <= max) return LF_OK;
+    return lf_error_set(err, LF_ERR_INVALID, "--%s must be in [1, %lld], got %lld", flag, (long long)max,
+                        (long long)*value);
+}
+
+static lf_status settle_limits(lf_engine *engine, lf_error *err)
+{
+    lf_engine_options *o = &engine->options;
+    const lf_config *config = &engine->config;
+    // YaRN's own limit is the stretched one, whichever of the two the config states.
+    int64_t model_len = config->max_position_embeddings;
+    if (config->rope.kind == LF_ROPE_YARN) {
+        double stretched = (double)config->rope.original_max_position_embeddings * config->rope.factor;
+        if (stretched < 1e9) model_len = LF_MAX(model_len, (int64_t)stretched);
+    }
+    if (o->max_model_len > model_len) {
+        return lf_error_set(err, LF_ERR_INVALID, "max_model_len %lld is greater than the model's own limit of %lld tokens",
+                            (long long)o->max_model_len, (long long)model_len);
+    }
+    if (o->kv_cache_memory_bytes < 0) {
+        return lf_error_set(err, LF_ERR_INVALID, "--kv-cache-memory-bytes must not be negative, got %lld",
+                            (long long)o->kv_cache_memory_bytes);
+    }
+    engine->info.max_model_len = o->max_model_len;
+    lf_status status =
+        settle(&engine->info.max_model_len, config->max_position_embeddings, INT32_MAX / 2, "max-model-len", err);
+    if (!status) status = settle(&o->max_num_seqs, DEFAULT_MAX_SEQ, MAX_SEQ, "max-num-seqs", err);
+    if (!status) status = settle(&o->block_size, DEFAULT_BLOCK_SIZE, MAX_BLOCK_SIZE, "block-size", err);
+    if (!status) {
+        status = settle(&o->max_num_batched_tokens, LF_MAX(DEFAULT_BATCHED_TOK, o->max_num_seqs), MAX_BATCHED_TOK,
+                        "max-num-batched-tokens", err);
+    }
+    if (!status && o->max_num_batched_tokens < o->max_num_seqs) {
+        status = lf_error_set(err, LF_ERR_INVALID,
+                              "max_num_batched_tokens (%lld) must be greater than or equal to max_num_seqs (%lld)",
+                              (long long)o->max_num_batched_tokens, (long long)o->max_num_seqs);
+    }
+    engine->info.max_num_seqs = o->max_num_seqs;
+    engine->info.max_num_batched_tokens = o->max_num_batched_tokens;
+    engine->info.block_size = o->block_size;
+    return status;
+}
+
+// ---- weights ----
+
+static lf_status open_device(lf_engine *engine, lf_device_caps *caps, lf_error *err)
+{
+    lf_device_options options = {
+        .n_thread = engine->options.n_thread,
+        .max_n_tok = (size_t)engine->info.max_num_batched_tokens,
+        .max_vocab = (size_t)engine->config.vocab_size,
+        .max_length = (size_t)engine->info.max_model_len,
+    };
+    lf_status status = lf_device_cpu_open(&engine->device, &options, err);
+    if (status) return status;
+    engine->device->ops->describe(engine->device, caps);
+    memcpy(engine->info.device, caps->description, sizeof engine->info.device);
+    return LF_OK;
+}
+
+static double slot_flop(const lf_config *config, lf_slot slot)
+{
+    int64_t n_row, n_col;
+    lf_slot_shape(config, slot, &n_row, &n_col);
+    return 2.0 * (double)n_row * (double)n_col;
+}
+
+static void describe_weights(lf_engine *engine)
+{
+    const lf_config *config = &engine->config;
+    lf_engine_info *info = &engine->info;
+    info->weight_bytes = info->step_weight_bytes = lf_weights_bytes(engine->weights);
+    // Of an embedding a step reads one row per token, unless it is the head too.
+    if (!config->tie_word_embeddings) {
+        info->step_weight_bytes -=
+            engine->device->ops->weight_bytes(lf_weights_matrix(engine->weights, LF_SLOT_EMBED, 0));
+    }
+    const lf_slot layer_slots[] = {LF_SLOT_QKV, LF_SLOT_O, LF_SLOT_GATE_UP, LF_SLOT_DOWN};
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(layer_slots); i++) {
+        info->linear_flop_per_token += (double)config->num_hidden_layers * slot_flop(config, layer_slots[i]);
+    }
+    info->lm_head_flop_per_row = 2.0 * (double)config->vocab_size * (double)config->hidden_size;
+}
+
+static lf_status load(lf_engine *engine, const lf_preflight *preflight, lf_error *err)
+{
+    const lf_engine_options *options = &engine->options;
+    lf_load_args args = {
+        .device = engine->device,
+        .config = &engine->config,
+        .format = options->load_format,
+        .quant = preflight->quant,
+        .rounding = options->rounding,
+        .seed = options->seed,
+        .show_progress = options->show_progress,
+    };
+    lf_log(LF_LOG_INFO, "Starting to load model %s...", options->model_dir);
+    int64_t start = lf_now_ns();
+    lf_status status = lf_weights_load(&engine->weights, &args, err);
+    if (status) return status;
+    engine->info.load_seconds = (double)(lf_now_ns() - start) * 1e-9;
+    describe_weights(engine);
+    lf_log(LF_LOG_INFO, "Model loading took %.2f GiB memory and %.2f seconds", (double)engine->info.weight_bytes / GIB,
+           engine->info.load_seconds);
+    return LF_OK;
+}
+
+// ---- the KV cache ----
+
+// 1234567 -> "1,234,567"
+static const char *with_commas(int64_t value, char dst[32])
+{
+    char digits[24];
+    int n = snprintf(digits, sizeof digits, "%lld", (long long)value), at = 0;
+    for (int i = 0; i < n; i++) {
+        if (i > 0 && (n - i) % 3 == 0) dst[at++] = ',';
+        dst[at++] = digits[i];
+    }
+    dst[at] = '\0';
+    return dst;
+}
+
+static lf_status refuse_short_cache(const lf_engine *engine, uint64_t available, size_t block_bytes, lf_error *err)
+{
+    const lf_engine_info *info = &engine->info;
+    int64_t n_block = lf_ceil_div(info->max_model_len, info->block_size);
+    int64_t fitting = (int64_t)(available / block_bytes) * info->block_size;
+    lf_error_set(err, LF_ERR_NO_MEMORY,
+                 "to serve at least one request with max_model_len %lld, %.3f GiB of KV cache are needed, and %.3f GiB are "
+                 "available",
+                 (long long)info->max_model_len, (double)n_block * (double)block_bytes / GIB, (double)available / GIB);
+    return lf_error_hint(err, "lower --max-model-len to at most %lld, or raise --kv-cache-memory-bytes",
+                         (long long)fitting);
+}
+
+// How many blocks the cache gets of `free_bytes`, and how long a sequence may then be.
+static lf_status plan_cache(lf_engine *engine, uint64_t free_bytes, lf_error *err)
+{
+    lf_engine_info *info = &engine->info;
+    size_t block_bytes;
+    if (!lf__kv_block_bytes(&engine->config, (size_t)info->block_size, &block_bytes)) return lf_error_no_memory(err, 0);
+    uint64_t asked = (uint64_t)engine->options.kv_cache_memory_bytes;
+    if (asked > free_bytes) {
+        return lf_error_set(err, LF_ERR_NO_MEMORY, "--kv-cache-memory-bytes asks for %.3f GiB, and %.3f GiB are free",
+                            (double)asked / GIB, (double)free_bytes / GIB);
+    }
+    uint64_t available = asked ? asked : free_bytes / 2;
+    lf_log(LF_LOG_INFO, "Available KV cache memory: %.2f GiB", (double)available / GIB);
+
+    // More than max_num_seqs sequences of full length can never be used.
+    int64_t most = lf_ceil_div(info->max_model_len, info->block_size) * info->max_num_seqs;
+    most = LF_MIN(most, INT32_MAX / info->block_size);
+    info->n_kv_block = (int64_t)LF_MIN((uint64_t)most, available / block_bytes);
+    int64_t n_token = info->n_kv_block * info->block_size;
+    if (n_token < info->max_model_len) {
+        if (engine->options.max_model_len > 0 || n_token == 0) {
+            return refuse_short_cache(engine, available, block_bytes, err);
+        }
+        lf_log(LF_LOG_WARNING, "max_model_len lowered from %lld to %lld: memory for the KV cache is short",
+               (long long)info->max_model_len, (long long)n_token);
+        info->max_model_len = n_token;
+    }
+    info->kv_cache_bytes = (uint64_t)info->n_kv_block * block_bytes;
+    char tokens[32], length[32];
+    lf_log(LF_LOG_INFO, "GPU KV cache size: %s tokens", with_commas(n_token, tokens));
+    lf_log(LF_LOG_INFO, "Maximum concurrency for %s tokens per request: %.2fx", with_commas(info->max_model_len, length),
+           (double)n_token / (double)info->max_model_len);
+    return LF_OK;
+}
+
+// ---- buffers ----
+
+static lf_status make_buffers(lf_engine *engine, uint64_t device_bytes, lf_error *err)
+{
+    lf_engine_info *info = &engine->info;
+    size_t n_row = (size_t)info->max_num_seqs; // rows of logits of one step; prompt logprobs go through in pieces
+    lf_forward_args args = {
+        .device = engine->device,
+        .config = &engine->config,
+        .weights = engine->weights,
+        .kv = &engine->kv,
+        .max_tok = (size_t)info->max_num_batched_tokens,
+        .max_row = n_row,
+        .n_position = (size_t)info->max_model_len,
+    };
+    size_t bytes;
+    if (!lf__forward_bytes(&args, &bytes)) return lf_error_no_memory(err, 0);
+    uint64_t used = info->weight_bytes + bytes;
+    lf_status status = plan_cache(engine, device_bytes > used ? device_bytes - used : 0, err);
+    if (status) return status;
+    args.n_position = (size_t)info->max_model_len;
+    lf_step_limits limits = {
+        .n_tok = args.max_tok,
+        .n_seq = (size_t)info->max_num_seqs,
+        .n_row = n_row,
+        .n_position = args.n_position,
+        .block_size = (size_t)info->block_size,
+    };
+    status = lf__kv_init(&engine->kv, engine->device, &engine->config, (size_t)info->n_kv_block, limits.block_size, err);
+    if (!status) status = lf__step_init(&engine->step, engine->device, &limits, err);
+    if (!status) status = lf__forward_init(&engine->forward, &args, err);
+    if (!status) status = lf__sched_init(&engine->sched, &engine->kv.pool, limits.n_seq, limits.n_tok, err);
+    if (!status) status = lf__emit_init(&engine->emit, &engine->forward, n_row, err);
+    return status;
+}
+
+// One token through the whole model: what is wrong with the device shows now, and the pages of the weights are resident.
+static lf_status warm_up(lf_engine *engine, lf_error *err)
+{
+    int32_t token = 0, row = 0, block = 0; // what it leaves in block 0 is overwritten by the block's first owner
+    lf_block_table table = {.blocks = &block, .n_block = 1, .capacity = 1};
+    lf__step_begin(&engine->step);
+    lf_status status = lf__step_add(&engine->step, &token, 0, 1, &table, err);
+    if (!status) status = lf__step_commit(&engine->step, err);
+    if (!status) status = lf__forward_layers(&engine->forward, &engine->step, err);
+    if (!status) status = lf__step_select(&engine->step, &row, 1, err);
+    if (!status) status = lf__forward_logits(&engine->forward, &engine->step, 1, err);
+    return status ? status : engine->device->ops->synchronize(engine->device, err);
+}
+
+lf_status lf__engine_build(lf_engine *engine, lf_error *err)
+{
+    lf_preflight preflight = {0};
+    lf_device_caps caps = {0};
+    lf_status status = read_model(engine, &preflight, err);
+    if (!status) status = settle_limits(engine, err);
+    if (!status) status = open_device(engine, &caps, err);
+    if (!status) status = load(engine, &preflight, err);
+    lf_preflight_fini(&preflight);
+    if (status) return status;
+    int64_t start = lf_now_ns();
+    status = make_buffers(engine, caps.memory_bytes, err);
+    if (!status) status = warm_up(engine, err);
+    if (status) return status;
+    lf_log(LF_LOG_INFO, "init engine (create kv cache, warmup model) took %.2f seconds",
+           (double)(lf_now_ns() - start) * 1e-9);
+    return LF_OK;
+}
+
+void lf__engine_tear_down(lf_engine *engine)
+{
+    lf__emit_fini(&engine->emit);
+    lf__sched_fini(&engine->sched);
+    lf__forward_fini(&engine->forward);
+    lf__step_fini(&engine->step);
+    lf__kv_fini(&engine->kv);
+    lf_weights_free(engine->weights);
+    engine->weights = NULL;
+    if (engine->device) engine->device->ops->close(engine->device);
+    engine->device = NULL;
+}
