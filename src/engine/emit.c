@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From logits to events. Order within a request: prompt logprobs in pieces, then one event per token, then nothing. Logprobs are
-// of the model's own logits (vLLM's raw_logprobs), so a step in which any request edits its logits works on a copy.
-// Trap: a callback may let its owner free the request as soon as the last event is out; lf__engine_finish() is the last use.
+// From logits to events. Order within a request: prompt logprobs in pieces, then one event per token, then nothing.
+// Logprobs are of the model's own logits (vLLM's raw_logprobs), so a step in which any request edits its logits works
+// on a copy. Trap: a callback may let its owner free the request as soon as the last event is out; lf__engine_finish()
+// is the last use.
 #include "engine/emit.h"
 
 #include <assert.h>
@@ -27,7 +28,8 @@ lf_status lf__emit_init(lf_emit *emit, const lf_forward *forward, size_t max_row
         return lf_error_no_memory(err, max_row * sizeof *emit->rows);
     }
     emit->edited.stride = forward->logits.stride;
-    return emit->device->ops->alloc(emit->device, max_row * emit->edited.stride * sizeof(float), &emit->edited.data, err);
+    return emit->device->ops->alloc(emit->device, max_row * emit->edited.stride * sizeof(float), &emit->edited.data,
+                                    err);
 }
 
 void lf__emit_fini(lf_emit *emit)
@@ -62,8 +64,8 @@ static lf_status compute_logprobs(lf_engine *engine, size_t n_row, lf_error *err
 static void finish_not_finite(lf_engine *engine, lf_request *request, size_t position, const lf_logprob_row *row)
 {
     lf_error error = {0};
-    lf_error_set(&error, LF_ERR_DEVICE, "the model gave %d logits that are not finite after position %zu", row->n_not_finite,
-                 position);
+    lf_error_set(&error, LF_ERR_DEVICE, "the model gave %d logits that are not finite after position %zu",
+                 row->n_not_finite, position);
     lf_error_hint(&error, "the weights or their scales are broken; `landfall check --deep` reads them all");
     lf__engine_finish(engine, request, LF_FINISH_ERROR,
                       (lf_token_event){.token = -1, .stop_token = -1, .error = &error});
@@ -87,20 +89,20 @@ static bool emit_prompt_piece(lf_engine *engine, lf_request *request, size_t fir
         return false;
     }
     request->n_prompt_row = first + n;
-    deliver(request, &(lf_token_event){.token = -1,
-                                       .stop_token = -1,
-                                       .prompt_rows = emit->rows,
-                                       .n_prompt_row = n,
-                                       .prompt_position = first + 1});
+    deliver(
+        request,
+        &(lf_token_event){
+            .token = -1, .stop_token = -1, .prompt_rows = emit->rows, .n_prompt_row = n, .prompt_position = first + 1});
     return true;
 }
 
 // The prompt rows of one request, which begins at row `step_row` of the step. *is_alive: it has not finished.
-static lf_status emit_prompt_rows(lf_engine *engine, lf_request *request, size_t step_row, bool *is_alive, lf_error *err)
+static lf_status emit_prompt_rows(lf_engine *engine, lf_request *request, size_t step_row, bool *is_alive,
+                                  lf_error *err)
 {
     lf_emit *emit = &engine->emit;
-    // The last token of the prompt predicts a new token: its logits belong to sampling. Rows delivered before a preemption are
-    // not delivered again.
+    // The last token of the prompt predicts a new token: its logits belong to sampling. Rows delivered before a
+    // preemption are not delivered again.
     size_t first = LF_MAX(request->n_computed, request->n_prompt_row);
     size_t end = LF_MIN(request->n_computed + request->n_step_tok, request->n_prompt - 1);
     while (first < end && *is_alive && !request->is_stopped) {
@@ -121,8 +123,8 @@ static lf_status emit_prompt_rows(lf_engine *engine, lf_request *request, size_t
 
 // ---- sampling ----
 
-// A request whose tokens are all computed now gets the row behind them; one that wants no token is done. Returns the number of
-// rows.
+// A request whose tokens are all computed now gets the row behind them; one that wants no token is done. Returns the
+// number of rows.
 static size_t collect_rows(lf_engine *engine)
 {
     lf_emit *emit = &engine->emit;
@@ -276,8 +278,7 @@ static lf_status emit_prompts(lf_engine *engine, lf_error *err)
         lf_request *request = engine->sched.planned[i];
         if (request->sampling.prompt_logprobs < 0) continue;
         bool is_alive = true;
-        lf_status status =
-            emit_prompt_rows(engine, request, (size_t)engine->step.query_start[i], &is_alive, err);
+        lf_status status = emit_prompt_rows(engine, request, (size_t)engine->step.query_start[i], &is_alive, err);
         if (status) return status;
         if (is_alive && request->is_stopped) {
             is_alive = false;

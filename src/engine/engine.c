@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The engine thread and the functions that other threads call. The thread opens the engine (so that it owns the threads of
-// all parallel loops), then repeats: take what has arrived, drop what was cancelled, plan, compute, deliver.
+// The engine thread and the functions that other threads call. The thread opens the engine (so that it owns the threads
+// of all parallel loops), then repeats: take what has arrived, drop what was cancelled, plan, compute, deliver.
 // Invariant: a request is known to the hub, to the scheduler, or finished; lf__engine_finish() is the only way out.
 #include "engine/engine.h"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The engine: token ids in, token ids out. One thread owns weights, KV cache and device, and serves all requests by continuous
-// batching with chunked prefill; any thread may submit and cancel. It knows no text: stop strings belong to the caller, who
-// answers each token with "go on" or "stop".
+// The engine: token ids in, token ids out. One thread owns weights, KV cache and device, and serves all requests by
+// continuous batching with chunked prefill; any thread may submit and cancel. It knows no text: stop strings belong to
+// the caller, who answers each token with "go on" or "stop".
 #ifndef LF_ENGINE_ENGINE_H
 #define LF_ENGINE_ENGINE_H
 
@@ -40,7 +40,7 @@ typedef struct lf_engine_info {
     double load_seconds;
     char device[256];
     // What one step costs at least, for measuring against the machine.
-    uint64_t step_weight_bytes;  // weights that a decode step reads: all but an untied embedding
+    uint64_t step_weight_bytes;   // weights that a decode step reads: all but an untied embedding
     double linear_flop_per_token; // of the layers' matrices: 2 * rows * columns
     double lm_head_flop_per_row;
 } lf_engine_info;
@@ -61,10 +61,10 @@ typedef struct lf_logit_bias {
 
 // Sampling as vLLM's SamplingParams. All counts are in tokens.
 typedef struct lf_sampling {
-    float temperature; // 0: greedy
-    float top_p;       // (0, 1]
-    float min_p;       // [0, 1]
-    int32_t top_k;     // 0: off
+    float temperature;                         // 0: greedy
+    float top_p;                               // (0, 1]
+    float min_p;                               // [0, 1]
+    int32_t top_k;                             // 0: off
     float presence_penalty, frequency_penalty; // over generated tokens
     float repetition_penalty;                  // over prompt and generated tokens; 1: off
     bool has_seed;
@@ -72,8 +72,8 @@ typedef struct lf_sampling {
     int64_t max_tokens; // >= 0; 0 evaluates the prompt only (prompt logprobs)
     int64_t min_tokens; // until then end and stop tokens cannot be sampled
     bool ignore_eos;
-    int32_t logprobs;        // -1: none; else the number of top alternatives, 0 to LF_MAX_TOP_LOGPROBS
-    int32_t prompt_logprobs; // the same for the prompt's tokens
+    int32_t logprobs;              // -1: none; else the number of top alternatives, 0 to LF_MAX_TOP_LOGPROBS
+    int32_t prompt_logprobs;       // the same for the prompt's tokens
     const int32_t *stop_token_ids; // BORROWED until lf_engine_submit returns, as are the biases
     size_t n_stop_token_id;
     const lf_logit_bias *logit_bias;
@@ -96,25 +96,27 @@ typedef struct lf_token_event {
     int32_t stop_token;            // the end or stop token that finished it, -1 otherwise; it is also `token`
     bool is_eos;                   // stop_token is one of the model's end tokens
     const lf_logprob_row *logprob; // of the new token (target_logprob is its own); NULL unless asked for
-    // Prompt logprobs, delivered in pieces before the first token: row i is for prompt position prompt_position + i (position 0
-    // has none and is never delivered).
+    // Prompt logprobs, delivered in pieces before the first token: row i is for prompt position prompt_position + i
+    // (position 0 has none and is never delivered).
     const lf_logprob_row *prompt_rows;
     size_t n_prompt_row;
     size_t prompt_position;
-    const lf_error *error;         // LF_FINISH_ERROR only
+    const lf_error *error; // LF_FINISH_ERROR only
 } lf_token_event;
 
 typedef enum lf_verdict { LF_GO_ON, LF_STOP } lf_verdict;
 
-// Called on the engine thread for each event of a request, in order; must be quick and must not call the engine. LF_STOP finishes the request:
-// one more event follows, LF_FINISH_STOP with token -1. The event is VALID during the call only.
+// Called on the engine thread for each event of a request, in order; must be quick and must not call the engine.
+// LF_STOP finishes the request: one more event follows, LF_FINISH_STOP with token -1. The event is VALID during the
+// call only.
 typedef lf_verdict (*lf_token_fn)(void *ctx, const lf_token_event *event);
 
-// Queues a request. `prompt` is copied. LF_ERR_INVALID for an empty prompt, ids outside the vocabulary, or a prompt that leaves
-// no room in max_model_len. *out stays valid until lf_request_release().
+// Queues a request. `prompt` is copied. LF_ERR_INVALID for an empty prompt, ids outside the vocabulary, or a prompt
+// that leaves no room in max_model_len. *out stays valid until lf_request_release().
 lf_status lf_engine_submit(lf_engine *engine, const int32_t *prompt, size_t n_prompt, const lf_sampling *sampling,
                            lf_token_fn on_event, void *ctx, lf_request **out, lf_error *err);
-// Asks for the end; an LF_FINISH_CANCELLED event follows unless the request has finished. Any thread, any time before release.
+// Asks for the end; an LF_FINISH_CANCELLED event follows unless the request has finished. Any thread, any time before
+// release.
 void lf_request_cancel(lf_request *request);
 // Cancels if needed, waits until no event can come any more, and frees. Not from a callback.
 void lf_request_release(lf_request *request);
@@ -122,7 +124,7 @@ void lf_request_release(lf_request *request);
 // Live numbers for /metrics and the heartbeat; consistent within one call.
 typedef struct lf_engine_stats {
     int64_t n_running, n_waiting;
-    double kv_cache_usage; // 0 to 1
+    double kv_cache_usage;                       // 0 to 1
     uint64_t n_prompt_token, n_generation_token; // since start
     uint64_t n_preemption, n_step;
     uint64_t n_not_finite_row; // rows of logits with NaN or Inf so far: not 0 means a broken model
@@ -130,8 +132,8 @@ typedef struct lf_engine_stats {
 } lf_engine_stats;
 void lf_engine_stats_read(const lf_engine *engine, lf_engine_stats *out);
 
-// Time by kind of operator, summed over the steps since profiling was switched on. Timing makes the device wait after every
-// operator, so steps are a little slower than without.
+// Time by kind of operator, summed over the steps since profiling was switched on. Timing makes the device wait after
+// every operator, so steps are a little slower than without.
 typedef struct lf_engine_profile {
     uint64_t linear_ns; // the layers' matrices
     uint64_t lm_head_ns, attention_ns, other_ns;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The engine object and what its files share. Everything but the hub belongs to the engine thread once it runs; the fields above
-// `thread` are constant from then on, so other threads may read them.
+// The engine object and what its files share. Everything but the hub belongs to the engine thread once it runs; the
+// fields above `thread` are constant from then on, so other threads may read them.
 #ifndef LF_ENGINE_ENGINE_INT_H
 #define LF_ENGINE_ENGINE_INT_H
 
@@ -21,7 +21,7 @@ struct lf_engine {
     lf_engine_options options; // with the defaults filled in; model_dir is NULL once the engine is open
     lf_engine_info info;
     lf_config config;
-    lf_device *device;   // OWNED, as all below
+    lf_device *device; // OWNED, as all below
     lf_weights *weights;
     lf_hub *hub;
 
@@ -40,14 +40,15 @@ struct lf_engine {
     lf_engine_profile profile; // likewise
 };
 
-// open.c: reads, checks, loads and allocates everything; runs on the engine thread, so that the threads of the parallel loops
-// belong to it alone. On failure the caller tears down.
+// open.c: reads, checks, loads and allocates everything; runs on the engine thread, so that the threads of the parallel
+// loops belong to it alone. On failure the caller tears down.
 lf_status lf__engine_build(lf_engine *engine, lf_error *err);
 void lf__engine_tear_down(lf_engine *engine);
 
 // engine.c: makes `stats` and `profile` visible to other threads.
 void lf__engine_publish(lf_engine *engine);
-// Takes the request out of the scheduler, delivers its last event and lets go of it: `request` must not be used afterwards.
+// Takes the request out of the scheduler, delivers its last event and lets go of it: `request` must not be used
+// afterwards.
 void lf__engine_finish(lf_engine *engine, lf_request *request, lf_finish finish, lf_token_event event);
 
 #endif

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The forward pass in reading order: run_layer() is the model. It follows modeling_llama.py, modeling_qwen2.py and
-// modeling_qwen3.py of transformers, which differ in biases and per-head norms only. No line here reads device memory; each
-// operator helper does nothing once one has failed, so the sequence needs no checks between the lines.
-// Trap: the residual is added inside the next norm, so between two blocks `hidden` holds a block's output and `residual` the
-// sum without it.
+// modeling_qwen3.py of transformers, which differ in biases and per-head norms only. No line here reads device memory;
+// each operator helper does nothing once one has failed, so the sequence needs no checks between the lines. Trap: the
+// residual is added inside the next norm, so between two blocks `hidden` holds a block's output and `residual` the sum
+// without it.
 #include "engine/forward.h"
 
 #include <math.h>
@@ -18,7 +18,7 @@
 typedef struct pass {
     const lf_forward *f;
     const lf_step *step;
-    const lf_device_ops *ops;
+    const struct lf_device_ops *ops;
     lf_device *device;
     int64_t layer;
     lf_status status; // of the first operator that failed
@@ -158,12 +158,8 @@ static void attention(pass *p, lf_rows q, lf_rows out)
 
 static void silu_mul(pass *p, lf_rows x, lf_rows y)
 {
-    lf_silu_mul_args args = {.x = x.data,
-                             .x_stride = x.stride,
-                             .y = y.data,
-                             .y_stride = y.stride,
-                             .n_tok = p->step->n_tok,
-                             .d = p->f->d_ff};
+    lf_silu_mul_args args = {
+        .x = x.data, .x_stride = x.stride, .y = y.data, .y_stride = y.stride, .n_tok = p->step->n_tok, .d = p->f->d_ff};
     TIMED(p, other_ns, p->ops->silu_mul(p->device, &args, p->err));
 }
 
@@ -304,8 +300,8 @@ static lf_status upload_rope_table(lf_forward *f, const lf_forward_args *args, l
     if (!rope_bytes(args, &bytes)) return lf_error_no_memory(err, 0);
     float *table = lf_aligned_alloc(bytes);
     if (!table) return lf_error_no_memory(err, bytes);
-    lf_rope_table_fill(&args->config->rope, table, args->n_position);
-    lf_status status = f->device->ops->alloc(f->device, bytes, &f->cos_sin, err);
+    lf_status status = lf_rope_table(&args->config->rope, args->n_position, table, err);
+    if (!status) status = f->device->ops->alloc(f->device, bytes, &f->cos_sin, err);
     if (!status) status = f->device->ops->write(f->device, f->cos_sin, table, bytes, err);
     free(table);
     return status;
@@ -329,8 +325,8 @@ lf_status lf__forward_init(lf_forward *f, const lf_forward_args *args, lf_error 
 void lf__forward_fini(lf_forward *f)
 {
     if (!f->device) return;
-    lf_dptr owned[] = {f->hidden.data,  f->residual.data,   f->qkv.data,      f->attention.data,
-                       f->gate_up.data, f->activation.data, f->selected.data, f->logits.data, f->cos_sin};
+    lf_dptr owned[] = {f->hidden.data,     f->residual.data, f->qkv.data,    f->attention.data, f->gate_up.data,
+                       f->activation.data, f->selected.data, f->logits.data, f->cos_sin};
     for (size_t i = 0; i < LF_ARRAY_LENGTH(owned); i++) f->device->ops->free(f->device, owned[i]);
     *f = (lf_forward){0};
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The forward pass of a dense decoder (Llama, Qwen2, Qwen3), written once as device operators. It owns the activation buffers; all
-// of them, like the step's inputs, keep their addresses, so the same calls can run eagerly or be captured.
+// The forward pass of a dense decoder (Llama, Qwen2, Qwen3), written once as device operators. It owns the activation
+// buffers; all of them, like the step's inputs, keep their addresses, so the same calls can run eagerly or be captured.
 #ifndef LF_ENGINE_FORWARD_H
 #define LF_ENGINE_FORWARD_H
 
@@ -23,21 +23,21 @@ typedef struct lf_rows {
 } lf_rows;
 
 typedef struct lf_forward {
-    lf_device *device;         // BORROWED, as the three below
+    lf_device *device; // BORROWED, as the three below
     const lf_config *config;
     const lf_weights *weights;
     const lf_kv_cache *kv;
     size_t n_head, n_kv_head, d_head, d_model, d_ff, n_vocab;
     // OWNED
-    lf_rows hidden;     // bf16 [max_tok, d_model]: input and output of each block
-    lf_rows residual;   // bf16 [max_tok, d_model]: the running sum
-    lf_rows qkv;        // bf16 [max_tok, (n_head + 2 n_kv_head) d_head]: q heads, k heads, v heads
-    lf_rows attention;  // bf16 [max_tok, n_head d_head]
-    lf_rows gate_up;    // bf16 [max_tok, 2 d_ff]
-    lf_rows activation; // bf16 [max_tok, d_ff]
-    lf_rows selected;   // bf16 [max_row, d_model]: the hidden rows that need logits
-    lf_rows logits;     // f32 [max_row, n_vocab]
-    lf_dptr cos_sin;    // f32 [n_position, rotary_dim]
+    lf_rows hidden;             // bf16 [max_tok, d_model]: input and output of each block
+    lf_rows residual;           // bf16 [max_tok, d_model]: the running sum
+    lf_rows qkv;                // bf16 [max_tok, (n_head + 2 n_kv_head) d_head]: q heads, k heads, v heads
+    lf_rows attention;          // bf16 [max_tok, n_head d_head]
+    lf_rows gate_up;            // bf16 [max_tok, 2 d_ff]
+    lf_rows activation;         // bf16 [max_tok, d_ff]
+    lf_rows selected;           // bf16 [max_row, d_model]: the hidden rows that need logits
+    lf_rows logits;             // f32 [max_row, n_vocab]
+    lf_dptr cos_sin;            // f32 [n_position, rotary_dim]
     lf_engine_profile *profile; // BORROWED; NULL: nothing is timed
 } lf_forward;
 

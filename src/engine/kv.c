@@ -12,7 +12,8 @@
 lf_status lf__block_pool_init(lf_block_pool *pool, size_t n_block, size_t block_size, lf_error *err)
 {
     if (n_block == 0 || block_size == 0 || n_block > INT32_MAX / block_size) {
-        return lf_error_set(err, LF_ERR_INVALID, "the KV cache cannot have %zu blocks of %zu tokens", n_block, block_size);
+        return lf_error_set(err, LF_ERR_INVALID, "the KV cache cannot have %zu blocks of %zu tokens", n_block,
+                            block_size);
     }
     pool->free_blocks = malloc(n_block * sizeof *pool->free_blocks);
     if (!pool->free_blocks) return lf_error_no_memory(err, n_block * sizeof *pool->free_blocks);
@@ -83,7 +84,8 @@ lf_status lf__kv_init(lf_kv_cache *kv, lf_device *device, const lf_config *confi
 {
     size_t bytes;
     if (!plane_bytes(config, block_size, &bytes) || !lf_mul_size(bytes, n_block, &bytes)) {
-        return lf_error_set(err, LF_ERR_LIMIT, "a KV cache of %zu blocks of %zu tokens is too large", n_block, block_size);
+        return lf_error_set(err, LF_ERR_LIMIT, "a KV cache of %zu blocks of %zu tokens is too large", n_block,
+                            block_size);
     }
     lf_status status = lf__block_pool_init(&kv->pool, n_block, block_size, err);
     if (status) return status;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The paged KV cache. The pool hands out block numbers and knows nothing of devices; the cache is the device memory behind
-// the numbers, two arrays per layer. A sequence's table lists its blocks in order: position p lives in block
+// The paged KV cache. The pool hands out block numbers and knows nothing of devices; the cache is the device memory
+// behind the numbers, two arrays per layer. A sequence's table lists its blocks in order: position p lives in block
 // table[p / block_size] at offset p % block_size.
 #ifndef LF_ENGINE_KV_H
 #define LF_ENGINE_KV_H
@@ -35,7 +35,8 @@ lf_status lf__block_table_init(lf_block_table *table, size_t n_tok, size_t block
 void lf__block_table_fini(lf_block_table *table);
 
 size_t lf__blocks_for(const lf_block_pool *pool, size_t n_tok);
-// Takes blocks until the table covers n_tok tokens. All or nothing: false, with the table as it was, when the pool is short.
+// Takes blocks until the table covers n_tok tokens. All or nothing: false, with the table as it was, when the pool is
+// short.
 bool lf__blocks_grow(lf_block_pool *pool, lf_block_table *table, size_t n_tok);
 void lf__blocks_release(lf_block_pool *pool, lf_block_table *table);
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Opening: read and check the model, settle the limits, open the device, load, divide what memory is left, allocate every
-// buffer, and run one token through the model. The log lines are worded as vLLM's, because people grep for them; none says
-// more than what happened.
-#include <stdlib.h>
+// Opening: read and check the model, settle the limits, open the device, load, divide what memory is left, allocate
+// every buffer, and run one token through the model. The log lines are worded as vLLM's, because people grep for them;
+// none says more than what happened.
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -65,7 +65,8 @@ static lf_status settle_limits(lf_engine *engine, lf_error *err)
         if (stretched < 1e9) model_len = LF_MAX(model_len, (int64_t)stretched);
     }
     if (o->max_model_len > model_len) {
-        return lf_error_set(err, LF_ERR_INVALID, "max_model_len %lld is greater than the model's own limit of %lld tokens",
+        return lf_error_set(err, LF_ERR_INVALID,
+                            "max_model_len %lld is greater than the model's own limit of %lld tokens",
                             (long long)o->max_model_len, (long long)model_len);
     }
     if (o->kv_cache_memory_bytes < 0) {
@@ -176,10 +177,11 @@ static lf_status refuse_short_cache(const lf_engine *engine, uint64_t available,
     const lf_engine_info *info = &engine->info;
     int64_t n_block = lf_ceil_div(info->max_model_len, info->block_size);
     int64_t fitting = (int64_t)(available / block_bytes) * info->block_size;
-    lf_error_set(err, LF_ERR_NO_MEMORY,
-                 "to serve at least one request with max_model_len %lld, %.3f GiB of KV cache are needed, and %.3f GiB are "
-                 "available",
-                 (long long)info->max_model_len, (double)n_block * (double)block_bytes / GIB, (double)available / GIB);
+    lf_error_set(
+        err, LF_ERR_NO_MEMORY,
+        "to serve at least one request with max_model_len %lld, %.3f GiB of KV cache are needed, and %.3f GiB are "
+        "available",
+        (long long)info->max_model_len, (double)n_block * (double)block_bytes / GIB, (double)available / GIB);
     return lf_error_hint(err, "lower --max-model-len to at most %lld, or raise --kv-cache-memory-bytes",
                          (long long)fitting);
 }
@@ -214,8 +216,8 @@ static lf_status plan_cache(lf_engine *engine, uint64_t free_bytes, lf_error *er
     info->kv_cache_bytes = (uint64_t)info->n_kv_block * block_bytes;
     char tokens[32], length[32];
     lf_log(LF_LOG_INFO, "GPU KV cache size: %s tokens", with_commas(n_token, tokens));
-    lf_log(LF_LOG_INFO, "Maximum concurrency for %s tokens per request: %.2fx", with_commas(info->max_model_len, length),
-           (double)n_token / (double)info->max_model_len);
+    lf_log(LF_LOG_INFO, "Maximum concurrency for %s tokens per request: %.2fx",
+           with_commas(info->max_model_len, length), (double)n_token / (double)info->max_model_len);
     return LF_OK;
 }
 
@@ -236,7 +238,8 @@ static lf_status make_buffers(lf_engine *engine, uint64_t device_bytes, lf_error
     };
     size_t bytes;
     if (!lf__forward_bytes(&args, &bytes)) return lf_error_no_memory(err, 0);
-    uint64_t used = info->weight_bytes + bytes;
+    uint64_t edited_bytes = (uint64_t)n_row * (uint64_t)engine->config.vocab_size * sizeof(float);
+    uint64_t used = info->weight_bytes + bytes + edited_bytes;
     lf_status status = plan_cache(engine, device_bytes > used ? device_bytes - used : 0, err);
     if (status) return status;
     args.n_position = (size_t)info->max_model_len;
@@ -247,7 +250,8 @@ static lf_status make_buffers(lf_engine *engine, uint64_t device_bytes, lf_error
         .n_position = args.n_position,
         .block_size = (size_t)info->block_size,
     };
-    status = lf__kv_init(&engine->kv, engine->device, &engine->config, (size_t)info->n_kv_block, limits.block_size, err);
+    status =
+        lf__kv_init(&engine->kv, engine->device, &engine->config, (size_t)info->n_kv_block, limits.block_size, err);
     if (!status) status = lf__step_init(&engine->step, engine->device, &limits, err);
     if (!status) status = lf__forward_init(&engine->forward, &args, err);
     if (!status) status = lf__sched_init(&engine->sched, &engine->kv.pool, limits.n_seq, limits.n_tok, err);
@@ -255,7 +259,8 @@ static lf_status make_buffers(lf_engine *engine, uint64_t device_bytes, lf_error
     return status;
 }
 
-// One token through the whole model: what is wrong with the device shows now, and the pages of the weights are resident.
+// One token through the whole model: what is wrong with the device shows now, and the pages of the weights are
+// resident.
 static lf_status warm_up(lf_engine *engine, lf_error *err)
 {
     int32_t token = 0, row = 0, block = 0; // what it leaves in block 0 is overwritten by the block's first owner

@@ -40,7 +40,8 @@ static lf_status check_prompt(const lf_request_args *args, lf_error *err)
     if (args->n_prompt == 0) return lf_error_set(err, LF_ERR_INVALID, "the prompt is empty");
     for (size_t i = 0; i < args->n_prompt; i++) {
         if (args->prompt[i] < 0 || args->prompt[i] >= args->config->vocab_size) {
-            return lf_error_set(err, LF_ERR_INVALID, "token %d at position %zu of the prompt is outside the vocabulary of %lld",
+            return lf_error_set(err, LF_ERR_INVALID,
+                                "token %d at position %zu of the prompt is outside the vocabulary of %lld",
                                 args->prompt[i], i, (long long)args->config->vocab_size);
         }
     }
@@ -64,7 +65,8 @@ static lf_status copy_parts(lf_request *request, const lf_request_args *args, lf
     memcpy(request->tokens, args->prompt, args->n_prompt * sizeof *request->tokens);
     request->n_prompt = request->n_token = args->n_prompt;
     if (sampling->n_stop_token_id > 0) {
-        memcpy(request->stop_tokens, sampling->stop_token_ids, sampling->n_stop_token_id * sizeof *request->stop_tokens);
+        memcpy(request->stop_tokens, sampling->stop_token_ids,
+               sampling->n_stop_token_id * sizeof *request->stop_tokens);
     }
     request->n_stop_token = sampling->n_stop_token_id;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A request, and the hub through which other threads reach the engine thread. Everything a request needs while it runs is
-// allocated when it is made, so that no step allocates.
+// A request, and the hub through which other threads reach the engine thread. Everything a request needs while it runs
+// is allocated when it is made, so that no step allocates.
 #ifndef LF_ENGINE_REQUEST_H
 #define LF_ENGINE_REQUEST_H
 
@@ -15,8 +15,8 @@
 #include "engine/kv.h"
 #include "engine/sample.h"
 
-// The meeting point of the threads. It is counted, because a request may be released after the engine has closed: the engine
-// and every request hold one reference.
+// The meeting point of the threads. It is counted, because a request may be released after the engine has closed: the
+// engine and every request hold one reference.
 typedef struct lf_hub {
     pthread_mutex_t lock; // protects all below; held for moments only, never during a step or a callback
     pthread_cond_t work;  // the engine thread waits here: something below changed
@@ -24,9 +24,9 @@ typedef struct lf_hub {
     size_t n_reference;
     lf_request *incoming, **incoming_end; // submitted, not yet seen by the engine thread
     size_t n_incoming;
-    bool is_open;      // requests are accepted
-    bool is_closing;   // the engine thread must end
-    bool has_cancel;   // some request was cancelled since the engine thread last looked
+    bool is_open;    // requests are accepted
+    bool is_closing; // the engine thread must end
+    bool has_cancel; // some request was cancelled since the engine thread last looked
     bool is_profiling;
     lf_engine_stats stats;     // as last published by the engine thread; n_waiting without the incoming
     lf_engine_profile profile; // likewise
@@ -41,28 +41,28 @@ struct lf_request {
     lf_hub *hub; // one reference
     lf_token_fn on_event;
     void *ctx;
-    lf_sampling sampling;  // its pointers are NULL: stop_tokens and edits hold copies
-    int32_t *stop_tokens;  // OWNED
+    lf_sampling sampling; // its pointers are NULL: stop_tokens and edits hold copies
+    int32_t *stop_tokens; // OWNED
     size_t n_stop_token;
-    uint64_t seed;         // of its random numbers
+    uint64_t seed; // of its random numbers
     size_t n_prompt;
-    size_t max_length;     // prompt and output together; the room in `tokens`
+    size_t max_length; // prompt and output together; the room in `tokens`
     bool is_seeded;
 
     // The engine thread's, from the moment it takes the request off the hub.
-    lf_request *next;      // in the hub's or the scheduler's queue
-    int32_t *tokens;       // OWNED: prompt, then output
+    lf_request *next; // in the hub's or the scheduler's queue
+    int32_t *tokens;  // OWNED: prompt, then output
     size_t n_token;
-    size_t n_computed;     // the first tokens, whose keys and values are in the cache
+    size_t n_computed; // the first tokens, whose keys and values are in the cache
     lf_block_table table;
     lf_edit_book edits;
-    size_t n_step_tok;     // tokens of this request in the step that is running
-    size_t n_prompt_row;   // prompt logprob rows delivered: the next one is for prompt position n_prompt_row + 1
-    bool is_stopped;       // the caller answered LF_STOP
+    size_t n_step_tok;      // tokens of this request in the step that is running
+    size_t n_prompt_row;    // prompt logprob rows delivered: the next one is for prompt position n_prompt_row + 1
+    bool is_stopped;        // the caller answered LF_STOP
     lf_request_times times; // readable by others from the last event on
 
     atomic_bool is_cancelled; // any thread
-    bool is_done;             // hub->lock: the last event has been delivered, the engine thread holds no pointer any more
+    bool is_done; // hub->lock: the last event has been delivered, the engine thread holds no pointer any more
 };
 
 typedef struct lf_request_args {

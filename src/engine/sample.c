@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sampling parameters as vLLM means them (SamplingParams._verify_args, v1/sample): bans and biases first, then the repetition
-// penalty over prompt and output, then frequency and presence penalties over the output. Trap: edits of one token apply in
-// order, and the repetition penalty looks at the sign of the logit after the bias.
+// Sampling parameters as vLLM means them (SamplingParams._verify_args, v1/sample): bans and biases first, then the
+// repetition penalty over prompt and output, then frequency and presence penalties over the output. Trap: edits of one
+// token apply in order, and the repetition penalty looks at the sign of the logit after the bias.
 #include "engine/sample.h"
 
 #include <math.h>
@@ -102,12 +102,14 @@ static bool has_penalty(const lf_sampling *s)
     return s->presence_penalty != 0 || s->frequency_penalty != 0 || s->repetition_penalty != 1;
 }
 
-// The hash slot that holds `token`'s penalty entry, or the empty one where it belongs. At most half of the slots are used.
+// The hash slot that holds `token`'s penalty entry, or the empty one where it belongs. At most half of the slots are
+// used.
 static size_t slot_of(const lf_edit_book *book, int32_t token)
 {
     const lf_logit_edit *penalties = book->edits + book->n_ban + book->n_bias;
     size_t slot = mix64((uint64_t)token) & (book->n_slot - 1);
-    while (book->slots[slot] >= 0 && penalties[book->slots[slot]].token != token) slot = (slot + 1) & (book->n_slot - 1);
+    while (book->slots[slot] >= 0 && penalties[book->slots[slot]].token != token)
+        slot = (slot + 1) & (book->n_slot - 1);
     return slot;
 }
 
@@ -129,7 +131,8 @@ void lf__edit_book_add(lf_edit_book *book, int32_t token)
     if (book->max_penalty == 0) return;
     size_t entry = penalty_entry(book, token);
     book->counts[entry]++;
-    book->edits[book->n_ban + book->n_bias + entry].add = -book->presence - book->frequency * (float)book->counts[entry];
+    book->edits[book->n_ban + book->n_bias + entry].add =
+        -book->presence - book->frequency * (float)book->counts[entry];
 }
 
 static void add_ban(lf_edit_book *book, int64_t token, int64_t vocab_size)

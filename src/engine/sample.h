@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sampling parameters on the engine's side: their ranges, the edits of the logits that penalties, biases and bans amount to, and the
-// random numbers. Nothing here looks at other requests, so a request's tokens do not depend on its batch.
+// Sampling parameters on the engine's side: their ranges, the edits of the logits that penalties, biases and bans
+// amount to, and the random numbers. Nothing here looks at other requests, so a request's tokens do not depend on its
+// batch.
 #ifndef LF_ENGINE_SAMPLE_H
 #define LF_ENGINE_SAMPLE_H
 
@@ -21,8 +22,9 @@ lf_sample_row lf__sampling_row(const lf_sampling *sampling, float uniform);
 // Number `counter` of the stream `seed`, in [0, 1): a function of the two alone.
 float lf__uniform(uint64_t seed, uint64_t counter);
 
-// The edits of one request's logits, kept ready in the order in which they apply: bans of end and stop tokens (while fewer than
-// min_tokens are generated), biases, penalties. One penalty entry per distinct token; `slots` finds it by open addressing.
+// The edits of one request's logits, kept ready in the order in which they apply: bans of end and stop tokens (while
+// fewer than min_tokens are generated), biases, penalties. One penalty entry per distinct token; `slots` finds it by
+// open addressing.
 typedef struct lf_edit_book {
     lf_logit_edit *edits; // OWNED: [n_ban | n_bias | n_penalty]
     uint32_t *counts;     // OWNED: occurrences in the output, per penalty entry

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Continuous batching with chunked prefill. Invariants: `running` and then `waiting` are in order of arrival; only running
-// requests hold blocks. Why it cannot deadlock: the oldest running request may take the blocks of all others, and it fits
-// alone.
+// Continuous batching with chunked prefill. Invariants: `running` and then `waiting` are in order of arrival; only
+// running requests hold blocks. Why it cannot deadlock: the oldest running request may take the blocks of all others,
+// and it fits alone.
 #include "engine/sched.h"
 
 #include <assert.h>
@@ -97,7 +97,8 @@ static void plan(lf_sched *sched, lf_request *request, size_t n_tok)
     sched->n_planned_tok += n_tok;
 }
 
-// Blocks for n_tok more tokens of a running request, preempting younger ones; false when the request itself was preempted.
+// Blocks for n_tok more tokens of a running request, preempting younger ones; false when the request itself was
+// preempted.
 static bool make_room(lf_sched *sched, lf_request *request, size_t n_tok)
 {
     while (!lf__blocks_grow(sched->pool, &request->table, request->n_computed + n_tok)) {
@@ -131,8 +132,8 @@ static void plan_running(lf_sched *sched)
     }
 }
 
-// Starts waiting requests while there are blocks for all the tokens they have, and one to spare for each request that runs
-// already: a request that is preempted before it made a token has only wasted work.
+// Starts waiting requests while there are blocks for all the tokens they have, and one to spare for each request that
+// runs already: a request that is preempted before it made a token has only wasted work.
 static void plan_waiting(lf_sched *sched)
 {
     while (sched->waiting && sched->n_running < sched->max_seq && sched->n_planned_tok < sched->max_batched_tok) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Filling the step descriptor. Invariant: sequences are added in row order, so query_start is ascending and token rows of a
-// sequence are consecutive, as attention demands.
+// Filling the step descriptor. Invariant: sequences are added in row order, so query_start is ascending and token rows
+// of a sequence are consecutive, as attention demands.
 #include "engine/step.h"
 
 #include <assert.h>
@@ -41,7 +41,8 @@ lf_status lf__step_init(lf_step *step, lf_device *device, const lf_step_limits *
                       .block_size = limits->block_size};
     step->table_stride = limits->n_position / limits->block_size + 1;
     size_t n = lay_out(step, NULL, (lf_dptr){0}), bytes = n * sizeof(int32_t), table_bytes;
-    if (!lf_mul_size(step->max_seq * sizeof(int32_t), step->table_stride, &table_bytes)) return lf_error_no_memory(err, 0);
+    if (!lf_mul_size(step->max_seq * sizeof(int32_t), step->table_stride, &table_bytes))
+        return lf_error_no_memory(err, 0);
     step->host = lf_aligned_calloc(bytes);
     if (!step->host) return lf_error_no_memory(err, bytes);
     lf_status status = device->ops->alloc(device, bytes, &step->device_block, err);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The descriptor of one step: everything that changes between two steps of the same shape. Host arrays are filled sequence
-// by sequence and copied into device buffers whose addresses never change, so that a captured graph can be replayed on them.
+// The descriptor of one step: everything that changes between two steps of the same shape. Host arrays are filled
+// sequence by sequence and copied into device buffers whose addresses never change, so that a captured graph can be
+// replayed on them.
 #ifndef LF_ENGINE_STEP_H
 #define LF_ENGINE_STEP_H
 
@@ -18,8 +19,8 @@ typedef struct lf_step {
     size_t table_stride; // blocks of the longest sequence
     size_t block_size;
     size_t n_tok, n_seq;
-    size_t max_length; // of the contexts in this step
-    int32_t *host;     // OWNED: the five arrays below, one after the other
+    size_t max_length;                // of the contexts in this step
+    int32_t *host;                    // OWNED: the five arrays below, one after the other
     int32_t *ids, *positions, *slots; // [max_tok]
     int32_t *query_start, *lengths;   // [max_seq + 1], [max_seq]
     lf_dptr device_block;             // the same five arrays, OWNED
