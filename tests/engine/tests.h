@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The groups of this module's tests: each file offers one, test_main.c runs them all.
+#ifndef LF_TESTS_ENGINE_H
+#define LF_TESTS_ENGINE_H
+
+int test_kv(void);
+int test_sample(void);
+int test_sched(void);
+
+#endif
