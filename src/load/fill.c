@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The one loop that fills weights. A task is one group of LF_WEIGHT_ROW_GROUP destination rows (the granule that one
+// thread owns on the device) or one whole vector; it equals
+//
+//     for each object, for each group of rows, for each slice that meets the group, for each tile of columns:
+//         device.weight_fill(source(slice, tile))
+//
+// Tasks are handed out in that order, so data is read front to back, and the first error in that order is the one
+// reported, whatever the number of threads.
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/par.h"
+#include "base/progress.h"
+#include "load/load_int.h"
+
+static const uint64_t prefetch_bytes = (uint64_t)256 << 20;
+
+typedef struct fill_job {
+    lf_weights *weights;
+    const lf_source *source;
+    lf_bf16 *scratch; // one tile per thread
+    size_t n_task;
+    lf_progress *progress; // NULL: none
+    atomic_bool stop;
+    atomic_size_t prefetched; // objects [0, prefetched) were asked for
+    pthread_mutex_t lock;     // protects the error and its task
+    lf_error *err;
+    lf_status status;
+    size_t failed_task;
+} fill_job;
+
+enum { TILE_ELEMENTS = LF_WEIGHT_ROW_GROUP * LF__TILE_COLUMNS };
+
+static size_t tasks_of(const lf_object *object)
+{
+    if (object->matrix) return (size_t)lf_ceil_div(object->n_row, LF_WEIGHT_ROW_GROUP);
+    return 1;
+}
+
+static size_t object_of_task(const lf_weights *weights, size_t task)
+{
+    size_t low = 0, high = weights->n_object;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (weights->objects[middle].first_task <= task) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static void fail(fill_job *job, size_t task, const lf_error *err)
+{
+    pthread_mutex_lock(&job->lock);
+    if (job->status == LF_OK || task < job->failed_task) {
+        job->status = err->status;
+        job->failed_task = task;
+        if (job->err) *job->err = *err;
+    }
+    pthread_mutex_unlock(&job->lock);
+    atomic_store(&job->stop, true);
+}
+
+static uint64_t object_bytes(const lf_object *object) { return (uint64_t)object->n_row * (uint64_t)object->n_col * 2; }
+
+// Keeps about prefetch_bytes of the objects behind `current` on their way from the disk.
+static void prefetch_ahead(fill_job *job, size_t current)
+{
+    if (!job->source->prefetch) return;
+    uint64_t ahead = 0;
+    for (size_t i = current; i < job->weights->n_object && ahead < prefetch_bytes; i++) {
+        const lf_object *object = &job->weights->objects[i];
+        if (i > current) ahead += object_bytes(object);
+        size_t expected = i;
+        if (!atomic_compare_exchange_strong(&job->prefetched, &expected, i + 1)) continue;
+        for (size_t s = 0; s < object->n_slice; s++) {
+            job->source->prefetch(job->source, (size_t)(object->slices - job->weights->slices.items) + s);
+        }
+    }
+}
+
+// One slice's part of a group of rows: rows [begin, end) of the object, one tile of columns after the other.
+static lf_status fill_rows(fill_job *job, lf_object *object, const lf_slice *slice, int64_t begin, int64_t end,
+                           lf_bf16 *scratch, lf_error *err)
+{
+    size_t index = (size_t)(slice - job->weights->slices.items);
+    for (int64_t col = 0; col < object->n_col; col += LF__TILE_COLUMNS) {
+        int64_t n_col = LF_MIN(object->n_col - col, LF__TILE_COLUMNS);
+        lf_rect rect = {slice->rect.row + begin - slice->slot_row, slice->rect.col + col, end - begin, n_col};
+        lf_tile tile;
+        lf_status status = job->source->matrix(job->source, index, rect, scratch, &tile, err);
+        if (status) return status;
+        job->weights->device->ops->weight_fill(object->matrix, begin, end - begin, col, n_col, tile.data, tile.stride);
+        for (int64_t row = begin; row < end; row++) object->filled[row] += (int32_t)n_col;
+    }
+    if (job->source->release) {
+        job->source->release(job->source, index, slice->rect.row + begin - slice->slot_row, end - begin);
+    }
+    return LF_OK;
+}
+
+static lf_status fill_group(fill_job *job, lf_object *object, int64_t group, lf_bf16 *scratch, lf_error *err)
+{
+    int64_t begin = group * LF_WEIGHT_ROW_GROUP, end = LF_MIN(begin + LF_WEIGHT_ROW_GROUP, object->n_row);
+    for (size_t s = 0; s < object->n_slice; s++) {
+        const lf_slice *slice = &object->slices[s];
+        int64_t from = LF_MAX(begin, slice->slot_row), to = LF_MIN(end, slice->slot_row + slice->rect.n_row);
+        if (from >= to) continue;
+        lf_status status = fill_rows(job, object, slice, from, to, scratch, err);
+        if (status) return status;
+    }
+    return LF_OK;
+}
+
+static lf_status fill_vector(fill_job *job, lf_object *object, lf_error *err)
+{
+    lf_device *device = job->weights->device;
+    size_t bytes = (size_t)object->n_row * sizeof(float);
+    float *values = malloc(bytes);
+    if (!values) return lf_error_no_memory(err, bytes);
+    lf_status status = LF_OK;
+    for (size_t s = 0; !status && s < object->n_slice; s++) {
+        const lf_slice *slice = &object->slices[s];
+        size_t index = (size_t)(slice - job->weights->slices.items);
+        status =
+            job->source->vector(job->source, index, slice->rect.row, slice->rect.n_row, values + slice->slot_row, err);
+        for (int64_t row = 0; row < slice->rect.n_row; row++) object->filled[slice->slot_row + row]++;
+    }
+    if (!status) status = device->ops->write(device, object->vector, values, bytes, err);
+    free(values);
+    return status;
+}
+
+static void run_tasks(void *ctx, size_t begin, size_t end, int thread)
+{
+    fill_job *job = ctx;
+    for (size_t task = begin; task < end; task++) {
+        if (atomic_load_explicit(&job->stop, memory_order_relaxed)) return;
+        size_t index = object_of_task(job->weights, task);
+        lf_object *object = &job->weights->objects[index];
+        lf_error err = {0};
+        lf_status status;
+        uint64_t bytes;
+        if (task == object->first_task) prefetch_ahead(job, index);
+        if (object->matrix) {
+            int64_t group = (int64_t)(task - object->first_task);
+            status = fill_group(job, object, group, job->scratch + (size_t)thread * TILE_ELEMENTS, &err);
+            int64_t n_row = LF_MIN(object->n_row - group * LF_WEIGHT_ROW_GROUP, LF_WEIGHT_ROW_GROUP);
+            bytes = (uint64_t)n_row * (uint64_t)object->n_col * 2;
+        } else {
+            status = fill_vector(job, object, &err);
+            bytes = (uint64_t)object->n_row * 2;
+        }
+        if (status) fail(job, task, &err);
+        if (job->progress) lf_progress_add(job->progress, bytes);
+    }
+}
+
+lf_status lf__fill(lf_weights *weights, const lf_source *source, bool show_progress, lf_error *err)
+{
+    fill_job job = {.weights = weights, .source = source, .err = err};
+    lf_progress progress;
+    uint64_t total = 0;
+    for (size_t i = 0; i < weights->n_object; i++) {
+        weights->objects[i].first_task = job.n_task;
+        job.n_task += tasks_of(&weights->objects[i]);
+        total += object_bytes(&weights->objects[i]);
+        weights->ledger.n_row += (uint64_t)weights->objects[i].n_row;
+    }
+    size_t bytes;
+    if (!lf_mul_size((size_t)lf_par_threads(), TILE_ELEMENTS * sizeof *job.scratch, &bytes)) bytes = SIZE_MAX;
+    job.scratch = lf_aligned_alloc(bytes);
+    if (!job.scratch) return lf_error_no_memory(err, bytes);
+
+    pthread_mutex_init(&job.lock, NULL);
+    if (show_progress) {
+        lf_progress_begin(&progress, "loading weights", "bytes", total);
+        job.progress = &progress;
+    }
+    lf_par_for_dynamic(job.n_task, 1, run_tasks, &job);
+    if (show_progress) lf_progress_end(&progress);
+    pthread_mutex_destroy(&job.lock);
+    free(job.scratch);
+    if (job.status) return job.status;
+    return lf__ledger_verify(weights, err);
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The checkpoint as a source. FP8, F16 and F32 tensors are turned into bf16 tile by tile in the caller's scratch; bf16
+// tensors are handed over where they lie in the mapped file. Pages of the file are given back as soon as their rows are
+// filled, so that the process never holds more than the bf16 model and a few tiles.
+//
+// Every value passes a test for NaN and Inf: a model with one broken weight computes nothing but NaN, and says so only
+// long after.
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "load/load_int.h"
+
+static lf_status at_element(lf_error *err, const lf_logical_tensor *tensor, int64_t row, int64_t col, const char *what,
+                            const char *hint)
+{
+    lf_error_set(err, LF_ERR_FORMAT, "%s in '%s' at row %" PRId64 ", column %" PRId64, what, tensor->name, row, col);
+    lf_error_subject(err, "%s", tensor->name);
+    return lf_error_hint(err, "%s", hint);
+}
+
+static lf_status judge(const lf_dequant_report *report, const lf_logical_tensor *tensor, lf_error *err)
+{
+    static const char hint[] =
+        "the checkpoint is damaged or was quantized wrongly; `landfall check --deep` lists all of it";
+    if (report->n_nan_code + report->n_bad_scale + report->n_overflow == 0) return LF_OK;
+    const char *what = report->n_nan_code    ? "NaN code"
+                       : report->n_bad_scale ? "bad scale"
+                                             : "overflow of code times scale";
+    return at_element(err, tensor, report->first_row, report->first_col, what, hint);
+}
+
+// Whether any of n bf16 numbers is NaN or Inf: four at a time, a carry out of the exponent tells that it is all ones.
+static bool has_non_finite(const lf_bf16 *values, int64_t n)
+{
+    const uint64_t exponents = 0x7f807f807f807f80u, ones = 0x0080008000800080u, carries = 0x8000800080008000u;
+    uint64_t found = 0;
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        uint64_t four;
+        memcpy(&four, values + i, sizeof four);
+        found |= (four & exponents) + ones;
+    }
+    for (; i < n; i++) found |= (uint64_t)(values[i] & 0x7f80u) + 0x80u;
+    return (found & carries) != 0;
+}
+
+static lf_status judge_values(const lf_tile *tile, lf_rect rect, const lf_logical_tensor *tensor, lf_error *err)
+{
+    for (int64_t r = 0; r < rect.n_row; r++) {
+        const lf_bf16 *row = tile->data + (size_t)r * tile->stride;
+        if (!has_non_finite(row, rect.n_col)) continue;
+        int64_t c = 0;
+        while ((row[c] & 0x7f80u) != 0x7f80u) c++;
+        return at_element(err, tensor, rect.row + r, rect.col + c, "value that is not finite",
+                          "the checkpoint is damaged, or the model diverged in training");
+    }
+    return LF_OK;
+}
+
+static lf_status real_matrix(const lf_source *base, size_t slice, lf_rect rect, lf_bf16 *scratch, lf_tile *out,
+                             lf_error *err)
+{
+    const lf_real_source *source = (const lf_real_source *)base;
+    const lf_logical_tensor *tensor = source->tensors[slice];
+    const lf_stored_tensor *weight = tensor->weight;
+    if (weight->dtype == LF_DTYPE_BF16 && (uintptr_t)weight->data % _Alignof(lf_bf16) == 0) {
+        size_t n_col = (size_t)weight->shape[1];
+        const lf_bf16 *data = (const lf_bf16 *)(const void *)weight->data;
+        *out = (lf_tile){data + (size_t)rect.row * n_col + (size_t)rect.col, n_col};
+    } else {
+        lf_dequant_report report = {0};
+        *out = (lf_tile){scratch, (size_t)rect.n_col};
+        lf_status status = lf_dequant_bf16(tensor, rect, source->rounding, scratch, out->stride, &report, err);
+        if (!status) status = judge(&report, tensor, err);
+        if (status) return status;
+    }
+    return judge_values(out, rect, tensor, err);
+}
+
+static lf_status real_vector(const lf_source *base, size_t slice, int64_t row, int64_t n_row, float *dst, lf_error *err)
+{
+    const lf_real_source *source = (const lf_real_source *)base;
+    const lf_logical_tensor *tensor = source->tensors[slice];
+    lf_dequant_report report = {0};
+    lf_rect rect = {0, row, 1, n_row}; // a vector is one row to lf_dequant
+    lf_status status = lf_dequant_f32(tensor, rect, source->rounding, dst, (size_t)n_row, &report, err);
+    if (!status) status = judge(&report, tensor, err);
+    for (int64_t i = 0; !status && i < n_row; i++) {
+        if ((lf_f32_bits(dst[i]) & 0x7f800000u) == 0x7f800000u) {
+            status = at_element(err, tensor, 0, row + i, "value that is not finite",
+                                "the checkpoint is damaged, or the model diverged in training");
+        }
+    }
+    return status;
+}
+
+// Whole pages that hold bytes [begin, end), but the last one when it goes on: its next reader gives it back.
+static void advise(const uint8_t *begin, const uint8_t *end, int advice)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = (uintptr_t)begin & ~(page - 1), to = (uintptr_t)end & ~(page - 1);
+    if (to > from) madvise((void *)from, to - from, advice);
+}
+
+static void real_prefetch(const lf_source *base, size_t slice)
+{
+    const lf_stored_tensor *weight = ((const lf_real_source *)base)->tensors[slice]->weight;
+    if (weight->data) advise(weight->data, weight->data + weight->bytes, MADV_WILLNEED);
+}
+
+static void real_release(const lf_source *base, size_t slice, int64_t row, int64_t n_row)
+{
+    const lf_stored_tensor *weight = ((const lf_real_source *)base)->tensors[slice]->weight;
+    uint64_t row_bytes = weight->bytes / (uint64_t)weight->shape[0];
+    const uint8_t *begin = weight->data + (uint64_t)row * row_bytes;
+    advise(begin, begin + (uint64_t)n_row * row_bytes, MADV_DONTNEED);
+}
+
+static lf_status require_match(const lf_weights *weights, const lf_quant *quant, lf_error *err)
+{
+    lf_findings findings = LF_FINDINGS_INIT;
+    lf_model_check(&weights->parameters, &weights->config, quant, &findings);
+    lf_status status = findings.failed ? lf_error_no_memory(err, 0) : lf_findings_status(&findings, err);
+    lf_findings_fini(&findings);
+    return status;
+}
+
+static lf_status collect_ignored(lf_weights *weights, const lf_quant *quant, lf_error *err)
+{
+    lf_status status = LF_OK;
+    for (size_t i = 0; !status && i < lf_quant_count(quant); i++) {
+        const char *name = lf_quant_tensor(quant, i)->name;
+        const char *reason = lf_config_ignored_reason(&weights->config, name);
+        if (reason) status = lf__ledger_ignore(&weights->ledger, name, reason, err);
+    }
+    for (size_t i = 0; !status && i < lf_quant_n_side(quant); i++) {
+        const lf_side_tensor *side = lf_quant_side(quant, i);
+        status = lf__ledger_ignore(&weights->ledger, side->tensor->name, side->reason, err);
+    }
+    return status;
+}
+
+lf_status lf__real_source_init(lf_real_source *source, lf_weights *weights, const lf_quant *quant,
+                               lf_dequant_rounding rounding, lf_error *err)
+{
+    size_t n_slice = weights->slices.count;
+    *source = (lf_real_source){
+        .base = {.matrix = real_matrix,
+                 .vector = real_vector,
+                 .prefetch = real_prefetch,
+                 .release = real_release,
+                 .weights = weights},
+        .rounding = rounding,
+    };
+    lf_status status = require_match(weights, quant, err);
+    if (!status) status = collect_ignored(weights, quant, err);
+    if (status) return status;
+    source->tensors = lf_realloc_array(NULL, LF_MAX(n_slice, 1), sizeof *source->tensors);
+    if (!source->tensors) return lf_error_no_memory(err, n_slice * sizeof *source->tensors);
+    for (size_t i = 0; i < n_slice; i++) {
+        const char *name = weights->parameters.items[i].name;
+        const lf_logical_tensor *tensor = lf_quant_find(quant, name);
+        if (!tensor) return lf_error_set(err, LF_ERR_BUG, "'%s' passed the check and is not there", name);
+        source->tensors[i] = tensor;
+        weights->ledger.n_tensor_used += tensor->scale ? 2 : 1;
+        weights->ledger.n_quantized += tensor->layout != LF_SCALE_NONE;
+        weights->ledger.source_bytes += tensor->weight->bytes + (tensor->scale ? tensor->scale->bytes : 0);
+    }
+    return LF_OK;
+}
+
+void lf__real_source_fini(lf_real_source *source) { free(source->tensors); }

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a rank's ranges to rectangles of parameters. The parts of a slot stack up in table order; with one rank every
+// part is whole and lands on the parameter's own slot_row.
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "plan/plan.h"
+
+static lf_range times(lf_range range, int64_t unit) { return (lf_range){range.begin * unit, range.end * unit}; }
+
+lf_rect lf_slice_rect(const lf_parameter *parameter, const lf_config *config, const lf_rank_plan *plan)
+{
+    lf_range rows = {0, parameter->shape[0]}, cols = {0, parameter->shape[1]};
+    switch (parameter->partition) {
+    case LF_PARTITION_NONE: break;
+    case LF_PARTITION_Q_HEADS: rows = times(plan->query_heads, config->head_dim); break;
+    case LF_PARTITION_KV_HEADS: rows = times(plan->kv_heads, config->head_dim); break;
+    case LF_PARTITION_O_HEADS: cols = times(plan->query_heads, config->head_dim); break;
+    case LF_PARTITION_FFN_ROWS: rows = plan->ffn; break;
+    case LF_PARTITION_FFN_COLS: cols = plan->ffn; break;
+    case LF_PARTITION_VOCAB: rows = plan->vocab; break;
+    }
+    return (lf_rect){rows.begin, cols.begin, lf_range_length(rows), lf_range_length(cols)};
+}
+
+lf_status lf_slices_build(lf_slices *out, const lf_parameters *parameters, const lf_config *config,
+                          const lf_rank_plan *plan, lf_error *err)
+{
+    *out = (lf_slices){0};
+    out->items = lf_realloc_array(NULL, LF_MAX(parameters->count, 1), sizeof *out->items);
+    if (!out->items) return lf_error_no_memory(err, 0);
+
+    int64_t layer_of[LF_SLOT_COUNT], next_row[LF_SLOT_COUNT] = {0};
+    for (size_t slot = 0; slot < LF_SLOT_COUNT; slot++) layer_of[slot] = -2; // no layer has this number
+    for (size_t i = 0; i < parameters->count; i++) {
+        const lf_parameter *parameter = &parameters->items[i];
+        lf_slot slot = parameter->slot;
+        lf_rect rect = lf_slice_rect(parameter, config, plan);
+        if (layer_of[slot] != parameter->layer) next_row[slot] = 0;
+        layer_of[slot] = parameter->layer;
+        out->items[out->count++] = (lf_slice){.parameter = parameter, .rect = rect, .slot_row = next_row[slot]};
+        next_row[slot] += rect.n_row;
+        out->slot_n_row[slot] = next_row[slot];
+        out->slot_n_col[slot] = rect.n_col;
+    }
+    return LF_OK;
+}
+
+void lf_slices_fini(lf_slices *slices)
+{
+    free(slices->items);
+    *slices = (lf_slices){0};
+}
