@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Attention over the paged cache as two matrix products whose panels are packed from the cache on the way: scores = Q
+// K^T with 64 keys as the rows of a panel, output += P V with the head's dimensions as rows. Between them runs the
+// online softmax in float32.
+//
+// Keys pass in chunks of LF_KEY_CHUNK and segments of LF_KEY_SEGMENT that lie at fixed POSITIONS, and a segment's
+// softmax is folded into the total in order, on whichever thread it was computed. A query's result therefore depends on
+// its own context only: not on the batch, the prefill chunk, the block size, or the number of threads. Keys that a
+// query may not see are never read from blocks the table does not vouch for, and stand as zeros in the panels.
+#include "device/cpu/cpu_int.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/par.h"
+
+typedef struct attention_job {
+    lf_cpu_device *cpu;
+    const lf_attention_args *args;
+    const lf_attention_tile *tiles;
+    size_t n_tile;
+    size_t group;     // query heads of one KV head
+    size_t n_segment; // > 0: segments are pieces of work of their own, partial results go to parts_pages
+    size_t part_rows; // query rows that one such piece has room for
+} attention_job;
+
+// One tile against one KV head, in the scratch of one thread. Row r is token first_tok + r / group, head r % group of
+// the group.
+typedef struct tile_work {
+    const attention_job *job;
+    const lf_attention_tile *tile;
+    lf_thread_scratch *scratch;
+    size_t kv_head, first_row, n_row; // rows [first_row, first_row + n_row) of the tile's tokens * group
+    size_t d, stride;                 // d_head; row stride of query, part and total
+} tile_work;
+
+static size_t tile_tokens(size_t group) { return group >= LF_QUERY_ROWS ? 1 : LF_QUERY_ROWS / group; }
+
+// The position of row r, and the first position it sees.
+static int64_t row_position(const tile_work *work, size_t r)
+{
+    return work->tile->position + (int64_t)((work->first_row + r) / work->job->group);
+}
+
+static int64_t window_start(const lf_attention_args *args, int64_t position)
+{
+    int64_t window = args->sliding_window;
+    return window > 0 && position + 1 > window ? position + 1 - window : 0;
+}
+
+static const lf_bf16 *query_row(const tile_work *work, size_t r)
+{
+    const lf_attention_args *args = work->job->args;
+    size_t row = work->first_row + r, group = work->job->group;
+    return (const lf_bf16 *)args->q.address + ((size_t)work->tile->first_tok + row / group) * args->q_stride +
+           (work->kv_head * group + row % group) * work->d;
+}
+
+static void load_queries(const tile_work *work)
+{
+    for (size_t r = 0; r < work->n_row; r++) {
+        float *query = work->scratch->query + r * work->stride;
+        work->job->cpu->kernels.expand(query, query_row(work, r), work->d);
+        if (work->d % 2) query[work->d] = 0;
+    }
+}
+
+static const lf_bf16 *cache_row(const tile_work *work, lf_dptr cache, int64_t position)
+{
+    const lf_attention_args *args = work->job->args;
+    const lf_kv_layer *kv = &args->kv;
+    size_t at = (size_t)position;
+    const int32_t *table =
+        (const int32_t *)args->block_tables.address + (size_t)work->tile->sequence * args->block_table_stride;
+    int32_t block = table[at / kv->block_size];
+    assert(block >= 0);
+    return (const lf_bf16 *)cache.address +
+           (((size_t)block * kv->n_kv_head + work->kv_head) * kv->block_size + at % kv->block_size) * kv->d_head;
+}
+
+// Packs keys [begin, end) of the chunk at `base` (positions) into the two panels; what is outside becomes zero.
+static void pack_chunk(const tile_work *work, int64_t base, int64_t begin, int64_t end)
+{
+    const lf_cpu_kernels *kernels = &work->job->cpu->kernels;
+    const lf_kv_layer *kv = &work->job->args->kv;
+    lf_thread_scratch *scratch = work->scratch;
+    size_t d = work->d, n_panel = (d + LF_PANEL_ROWS - 1) / LF_PANEL_ROWS;
+    if (end - begin < LF_KEY_CHUNK) {
+        memset(scratch->keys, 0, (d + 1) / 2 * LF_PANEL_PAIR * sizeof *scratch->keys);
+        memset(scratch->values, 0, n_panel * LF_VALUE_PANEL * sizeof *scratch->values);
+    }
+    for (int64_t at = begin; at < end;) {
+        int64_t run = (int64_t)kv->block_size - at % (int64_t)kv->block_size;
+        if (run > end - at) run = end - at;
+        kernels->pack_rows(scratch->keys, (size_t)(at - base), cache_row(work, kv->keys, at), d, (size_t)run, d);
+        at += run;
+    }
+    static const lf_bf16 zeros[LF_MAX_D_HEAD] = {0};
+    for (int64_t at = begin - begin % 2; at < end; at += 2) {
+        const lf_bf16 *even = at >= begin ? cache_row(work, kv->values, at) : zeros;
+        const lf_bf16 *odd = at + 1 < end ? cache_row(work, kv->values, at + 1) : NULL;
+        kernels->pack_pairs(scratch->values + (at - base) / 2 * LF_PANEL_PAIR, even, odd, d);
+    }
+}
+
+// scores, softmax, part += P V for the packed chunk at `base`.
+static void attend_chunk(const tile_work *work, int64_t base)
+{
+    const lf_cpu_kernels *kernels = &work->job->cpu->kernels;
+    const lf_attention_args *args = work->job->args;
+    lf_thread_scratch *scratch = work->scratch;
+    memset(scratch->score, 0, work->n_row * LF_KEY_CHUNK * sizeof(float));
+    kernels->multiply(&(lf_multiply_args){.sum = scratch->score,
+                                          .sum_stride = LF_KEY_CHUNK,
+                                          .x = scratch->query,
+                                          .x_stride = work->stride,
+                                          .n_tok = work->n_row,
+                                          .panel = scratch->keys,
+                                          .n_pair = (work->d + 1) / 2,
+                                          .strip = 0,
+                                          .n_strip = LF_PANEL_STRIPS});
+    for (size_t r = 0; r < work->n_row; r++) {
+        int64_t position = row_position(work, r);
+        int64_t begin = window_start(args, position) - base, end = position + 1 - base;
+        begin = LF_MIN(LF_MAX(begin, 0), LF_KEY_CHUNK);
+        end = LF_MIN(LF_MAX(end, 0), LF_KEY_CHUNK);
+        kernels->soften(&(lf_soften_args){.s = scratch->score + r * LF_KEY_CHUNK,
+                                          .begin = (size_t)begin,
+                                          .end = (size_t)end,
+                                          .scale = args->scale,
+                                          .m = &scratch->part_m[r],
+                                          .l = &scratch->part_l[r],
+                                          .out = scratch->part + r * work->stride,
+                                          .n_out = work->d});
+    }
+    for (size_t panel = 0; panel * LF_PANEL_ROWS < work->d; panel++) {
+        size_t rows = LF_MIN(work->d - panel * LF_PANEL_ROWS, (size_t)LF_PANEL_ROWS);
+        kernels->multiply(&(lf_multiply_args){.sum = scratch->part + panel * LF_PANEL_ROWS,
+                                              .sum_stride = work->stride,
+                                              .x = scratch->score,
+                                              .x_stride = LF_KEY_CHUNK,
+                                              .n_tok = work->n_row,
+                                              .panel = scratch->values + panel * LF_VALUE_PANEL,
+                                              .n_pair = LF_KEY_CHUNK / 2,
+                                              .strip = 0,
+                                              .n_strip = (rows + LF_STRIP_ROWS - 1) / LF_STRIP_ROWS});
+    }
+}
+
+// part, part_m, part_l of the keys of one segment. false when no row of the tile sees any of them.
+static bool attend_segment(const tile_work *work, int64_t segment)
+{
+    lf_thread_scratch *scratch = work->scratch;
+    int64_t last = row_position(work, work->n_row - 1), first = window_start(work->job->args, row_position(work, 0));
+    int64_t begin = LF_MAX(segment * LF_KEY_SEGMENT, first);
+    int64_t end = LF_MIN((segment + 1) * LF_KEY_SEGMENT, last + 1);
+    if (begin >= end) return false;
+    memset(scratch->part, 0, work->n_row * work->stride * sizeof(float));
+    for (size_t r = 0; r < work->n_row; r++) {
+        scratch->part_m[r] = -INFINITY;
+        scratch->part_l[r] = 0;
+    }
+    for (int64_t base = begin - begin % LF_KEY_CHUNK; base < end; base += LF_KEY_CHUNK) {
+        pack_chunk(work, base, LF_MAX(base, begin), LF_MIN(base + LF_KEY_CHUNK, end));
+        attend_chunk(work, base);
+    }
+    return true;
+}
+
+// total (*) part of one row: both are rescaled to their common maximum.
+static void fold(float *restrict total, float *m, float *l, const float *restrict part, float part_m, float part_l,
+                 size_t d)
+{
+    if (part_m == -INFINITY) return;
+    float common = *m > part_m ? *m : part_m;
+    float keep = expf(*m - common), add = expf(part_m - common);
+    for (size_t i = 0; i < d; i++) total[i] = total[i] * keep + part[i] * add;
+    *l = *l * keep + part_l * add;
+    *m = common;
+}
+
+static void clear_total(const tile_work *work)
+{
+    memset(work->scratch->total, 0, work->n_row * work->stride * sizeof(float));
+    for (size_t r = 0; r < work->n_row; r++) {
+        work->scratch->total_m[r] = -INFINITY;
+        work->scratch->total_l[r] = 0;
+    }
+}
+
+static void store_total(const tile_work *work)
+{
+    const lf_attention_args *args = work->job->args;
+    size_t group = work->job->group;
+    for (size_t r = 0; r < work->n_row; r++) {
+        float *total = work->scratch->total + r * work->stride;
+        float inverse = 1 / work->scratch->total_l[r];
+        for (size_t i = 0; i < work->d; i++) total[i] *= inverse;
+        size_t row = work->first_row + r;
+        lf_bf16 *out = (lf_bf16 *)args->out.address + ((size_t)work->tile->first_tok + row / group) * args->out_stride +
+                       (work->kv_head * group + row % group) * work->d;
+        work->job->cpu->kernels.narrow(out, total, NULL, work->d);
+    }
+}
+
+static tile_work work_of(const attention_job *job, size_t item, int thread)
+{
+    size_t n_kv_head = job->args->kv.n_kv_head, d = job->args->kv.d_head;
+    return (tile_work){
+        .job = job,
+        // The last tile has the longest context: largest pieces first.
+        .tile = &job->tiles[job->n_tile - 1 - item / n_kv_head],
+        .scratch = lf__thread_scratch(job->cpu, thread),
+        .kv_head = item % n_kv_head,
+        .d = d,
+        .stride = (d + LF_PANEL_ROWS - 1) / LF_PANEL_ROWS * LF_PANEL_ROWS,
+    };
+}
+
+static void whole_tiles(void *ctx, size_t begin, size_t end, int thread)
+{
+    const attention_job *job = ctx;
+    for (size_t item = begin; item < end; item++) {
+        tile_work work = work_of(job, item, thread);
+        size_t rows = (size_t)work.tile->n_tok * job->group;
+        for (; work.first_row < rows; work.first_row += work.n_row) {
+            work.n_row = LF_MIN(rows - work.first_row, (size_t)LF_QUERY_ROWS);
+            load_queries(&work);
+            clear_total(&work);
+            int64_t last = row_position(&work, work.n_row - 1);
+            int64_t segment = window_start(job->args, row_position(&work, 0)) / LF_KEY_SEGMENT;
+            for (; segment * LF_KEY_SEGMENT <= last; segment++) {
+                if (!attend_segment(&work, segment)) continue;
+                lf_thread_scratch *s = work.scratch;
+                for (size_t r = 0; r < work.n_row; r++) {
+                    fold(s->total + r * work.stride, &s->total_m[r], &s->total_l[r], s->part + r * work.stride,
+                         s->part_m[r], s->part_l[r], work.d);
+                }
+            }
+            store_total(&work);
+        }
+    }
+}
+
+// Partial results of (item, segment): n_row rows of m, l, part[stride]; m = -INFINITY where nothing was seen.
+static float *part_of(const attention_job *job, size_t item, size_t segment, size_t stride)
+{
+    return (float *)job->cpu->parts_pages.address + (item * job->n_segment + segment) * job->part_rows * (stride + 2);
+}
+
+static void split_segments(void *ctx, size_t begin, size_t end, int thread)
+{
+    const attention_job *job = ctx;
+    for (size_t piece = begin; piece < end; piece++) {
+        size_t item = piece / job->n_segment, segment = piece % job->n_segment;
+        tile_work work = work_of(job, item, thread);
+        work.n_row = (size_t)work.tile->n_tok * job->group;
+        load_queries(&work);
+        bool seen = attend_segment(&work, (int64_t)segment);
+        float *part = part_of(job, item, segment, work.stride);
+        for (size_t r = 0; r < work.n_row; r++, part += work.stride + 2) {
+            part[0] = seen ? work.scratch->part_m[r] : -INFINITY;
+            part[1] = work.scratch->part_l[r];
+            if (seen) memcpy(part + 2, work.scratch->part + r * work.stride, work.d * sizeof *part);
+        }
+    }
+}
+
+static void join_segments(void *ctx, size_t begin, size_t end, int thread)
+{
+    const attention_job *job = ctx;
+    for (size_t item = begin; item < end; item++) {
+        tile_work work = work_of(job, item, thread);
+        work.n_row = (size_t)work.tile->n_tok * job->group;
+        clear_total(&work);
+        lf_thread_scratch *s = work.scratch;
+        for (size_t segment = 0; segment < job->n_segment; segment++) {
+            const float *part = part_of(job, item, segment, work.stride);
+            for (size_t r = 0; r < work.n_row; r++, part += work.stride + 2) {
+                fold(s->total + r * work.stride, &s->total_m[r], &s->total_l[r], part + 2, part[0], part[1], work.d);
+            }
+        }
+        store_total(&work);
+    }
+}
+
+// Cuts the step's query tokens into tiles; returns how many. Work is in multiply-adds of one query head and KV head
+// pair.
+static size_t cut_tiles(lf_cpu_device *cpu, const lf_attention_args *args, size_t group, size_t *max_context,
+                        uint64_t *work)
+{
+    lf_attention_tile *tiles = cpu->tiles_pages.address;
+    const int32_t *start = args->query_start.address, *lengths = args->lengths.address;
+    size_t n_tile = 0, step = tile_tokens(group);
+    for (size_t s = 0; s < args->n_seq; s++) {
+        int32_t n_tok = start[s + 1] - start[s];
+        assert(n_tok >= 0 && (n_tok == 0 || lengths[s] >= n_tok));
+        for (int32_t t = 0; t < n_tok; t += (int32_t)step) {
+            assert(n_tile < cpu->options.max_n_tok);
+            int32_t count = LF_MIN(n_tok - t, (int32_t)step);
+            tiles[n_tile++] = (lf_attention_tile){
+                .sequence = (int32_t)s, .first_tok = start[s] + t, .n_tok = count, .position = lengths[s] - n_tok + t};
+            *work += (uint64_t)count * (uint64_t)lengths[s];
+        }
+        if (n_tok && (size_t)lengths[s] > *max_context) *max_context = (size_t)lengths[s];
+    }
+    return n_tile;
+}
+
+// Splits along the keys when there are too few (tile, KV head) pairs for the threads and room for the partial results.
+static void choose_split(attention_job *job, size_t max_context)
+{
+    size_t n_item = job->n_tile * job->args->kv.n_kv_head, n_thread = (size_t)job->cpu->n_thread;
+    size_t stride = (job->args->kv.d_head + LF_PANEL_ROWS - 1) / LF_PANEL_ROWS * LF_PANEL_ROWS;
+    size_t n_segment = (max_context + LF_KEY_SEGMENT - 1) / LF_KEY_SEGMENT;
+    size_t rows = 0;
+    for (size_t t = 0; t < job->n_tile; t++) rows = LF_MAX(rows, (size_t)job->tiles[t].n_tok * job->group);
+    if (n_thread == 1 || n_item >= 4 * n_thread || n_segment < 2 || rows > LF_QUERY_ROWS) return;
+    if (n_item * n_segment * rows * (stride + 2) * sizeof(float) > job->cpu->parts_pages.bytes) return;
+    job->n_segment = n_segment;
+    job->part_rows = rows;
+}
+
+lf_status lf__cpu_attention(lf_device *device, const lf_attention_args *args, lf_error *err)
+{
+    enum { SERIAL_WORK = 1 << 18 }; // multiply-adds that are done before another thread has woken
+    lf_cpu_device *cpu = lf__cpu(device);
+    const lf_kv_layer *kv = &args->kv;
+    if (kv->d_head > LF_MAX_D_HEAD) {
+        return lf_error_set(err, LF_ERR_UNSUPPORTED, "attention heads of %zu elements: the cpu device has room for %d",
+                            kv->d_head, LF_MAX_D_HEAD);
+    }
+    assert(args->n_head % kv->n_kv_head == 0);
+    attention_job job = {
+        .cpu = cpu, .args = args, .tiles = cpu->tiles_pages.address, .group = args->n_head / kv->n_kv_head};
+    size_t max_context = 0;
+    uint64_t work = 0;
+    job.n_tile = cut_tiles(cpu, args, job.group, &max_context, &work);
+    size_t n_item = job.n_tile * kv->n_kv_head;
+    if (work * args->n_head * kv->d_head < SERIAL_WORK) {
+        whole_tiles(&job, 0, n_item, 0);
+        return LF_OK;
+    }
+    choose_split(&job, max_context);
+    if (!job.n_segment) {
+        lf_par_for_dynamic(n_item, 1, whole_tiles, &job);
+        return LF_OK;
+    }
+    lf_par_for_dynamic(n_item * job.n_segment, 1, split_segments, &job);
+    lf_par_for_dynamic(n_item, 1, join_segments, &job);
+    return LF_OK;
+}

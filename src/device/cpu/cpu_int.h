@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the files of the CPU backend share: the device, its scratch, the packed matrix. All scratch is mapped when the
+// device is opened or a weight is created; operators only use it. One thread at a time calls the operators of a device;
+// they spread their work over the threads of base/par.h.
+#ifndef LF_DEVICE_CPU_INT_H
+#define LF_DEVICE_CPU_INT_H
+
+#include <assert.h>
+
+#include "base/mem.h"
+#include "device/cpu/kernels.h"
+#include "device/device.h"
+
+enum {
+    LF_MAX_D_HEAD = 512,    // longest head that attention has scratch for
+    LF_QUERY_ROWS = 64,     // (token, head) pairs that attention works on at a time
+    LF_TOKEN_BLOCK = 96,    // tokens that share one pass over a panel; a multiple of every kernel's tile
+    LF_LINEAR_TOKENS = 512, // tokens expanded to f32 at a time
+    LF_PRIVATE_TOKENS = 8,  // up to so many, each thread expands its own copy instead of waiting for the others
+    LF_KEY_SEGMENT = 512,   // keys whose softmax is folded into the total as one; multiple of LF_KEY_CHUNK
+};
+
+// One mapping of zeroed pages, on huge pages where the system has them.
+typedef struct lf_pages {
+    void *address; // 64-byte aligned; NULL: none
+    size_t bytes;  // as mapped; 0: from malloc
+} lf_pages;
+
+lf_status lf__pages_map(lf_pages *out, size_t bytes, lf_error *err);
+void lf__pages_unmap(lf_pages *pages);
+
+// The matrix [n_row, n_col]: panels of 64 rows, one after the other (kernels.h).
+struct lf_weight {
+    lf_pages pages;
+    size_t n_row, n_col;
+    size_t n_panel, n_pair; // ceil(n_row / 64); pairs of columns of a panel, n_col padded to a multiple of 32
+};
+
+static inline lf_bf16 *lf__weight_panel(const lf_weight *weight, size_t panel)
+{
+    return (lf_bf16 *)weight->pages.address + panel * weight->n_pair * LF_PANEL_PAIR;
+}
+
+// What one thread works in. Attention: a tile of query rows against chunks of keys; see attention.c.
+typedef struct lf_thread_scratch {
+    float sum[LF_TOKEN_BLOCK * LF_PANEL_ROWS];
+    float query[LF_QUERY_ROWS * LF_MAX_D_HEAD];
+    float score[LF_QUERY_ROWS * LF_KEY_CHUNK];
+    float part[LF_QUERY_ROWS * LF_MAX_D_HEAD];
+    float total[LF_QUERY_ROWS * LF_MAX_D_HEAD];
+    float part_m[LF_QUERY_ROWS], part_l[LF_QUERY_ROWS];
+    float total_m[LF_QUERY_ROWS], total_l[LF_QUERY_ROWS];
+    lf_bf16 keys[LF_MAX_D_HEAD / 2 * LF_PANEL_PAIR];
+    lf_bf16 values[LF_MAX_D_HEAD / LF_PANEL_ROWS * LF_VALUE_PANEL];
+} lf_thread_scratch;
+
+// Consecutive query tokens of one sequence that attention takes together.
+typedef struct lf_attention_tile {
+    int32_t sequence;
+    int32_t first_tok, n_tok; // rows of q
+    int32_t position;         // of the first
+} lf_attention_tile;
+
+typedef struct lf_cpu_device {
+    lf_device base; // first: operators get a lf_device
+    lf_cpu_kernels kernels;
+    lf_cpu_isa isa;
+    int n_thread;
+    lf_device_options options;
+    char description[256];
+    uint64_t memory_bytes;
+    lf_pages threads_pages; // lf_thread_scratch [n_thread]
+    lf_pages tiles_pages;   // lf_attention_tile [max_n_tok]
+    lf_pages parts_pages;   // partial softmaxes of segments that different threads compute
+    lf_pages rows_pages;    // f32 [n_thread][max_vocab]: a row of weights for sampling
+    lf_pages x_pages;       // activations as f32, grown by weight_create
+    size_t x_stride;        // floats of one row in x_pages
+    size_t x_rows;
+} lf_cpu_device;
+
+static inline lf_cpu_device *lf__cpu(lf_device *device) { return (lf_cpu_device *)(void *)device; }
+static inline lf_thread_scratch *lf__thread_scratch(lf_cpu_device *cpu, int thread)
+{
+    assert(thread >= 0 && thread < cpu->n_thread);
+    return (lf_thread_scratch *)cpu->threads_pages.address + thread;
+}
+
+// weight.c
+lf_status lf__cpu_weight_create(lf_device *device, int64_t n_row, int64_t n_col, lf_weight **out, lf_error *err);
+void lf__cpu_weight_free(lf_device *device, lf_weight *weight);
+void lf__cpu_weight_fill(lf_weight *weight, int64_t row, int64_t n_row, int64_t col, int64_t n_col, const lf_bf16 *src,
+                         size_t src_stride);
+uint64_t lf__cpu_weight_bytes(const lf_weight *weight);
+lf_status lf__cpu_embed(lf_device *device, const lf_embed_args *args, lf_error *err);
+// linear.c
+lf_status lf__cpu_linear(lf_device *device, const lf_linear_args *args, lf_error *err);
+lf_status lf__cpu_linear_reserve(lf_cpu_device *cpu, size_t n_pair, lf_error *err);
+// rowwise.c
+lf_status lf__cpu_rms_norm(lf_device *device, const lf_norm_args *args, lf_error *err);
+lf_status lf__cpu_rope(lf_device *device, const lf_rope_args *args, lf_error *err);
+lf_status lf__cpu_kv_store(lf_device *device, const lf_kv_store_args *args, lf_error *err);
+lf_status lf__cpu_silu_mul(lf_device *device, const lf_silu_mul_args *args, lf_error *err);
+lf_status lf__cpu_gather(lf_device *device, const lf_gather_args *args, lf_error *err);
+// attention.c
+lf_status lf__cpu_attention(lf_device *device, const lf_attention_args *args, lf_error *err);
+// sample.c, logprob.c
+lf_status lf__cpu_sample_reserve(lf_cpu_device *cpu, lf_error *err);
+lf_status lf__cpu_logprobs(lf_device *device, lf_dptr logits, size_t stride, size_t n_vocab, size_t n_row,
+                           const int32_t *targets, const int32_t *n_top, lf_logprob_row *out, lf_error *err);
+lf_status lf__cpu_edit_logits(lf_device *device, lf_dptr logits, size_t stride, size_t n_edit,
+                              const lf_logit_edit *edits, lf_error *err);
+lf_status lf__cpu_sample(lf_device *device, lf_dptr logits, size_t stride, size_t n_vocab, size_t n_row,
+                         const lf_sample_row *rows, int32_t *tokens, lf_error *err);
+
+#endif

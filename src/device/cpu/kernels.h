@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The kernels of the CPU backend: what each computes, the table of the chosen ones, the choice. Kernels are serial and
+// work on plain pointers; splitting over threads, paging and shapes are the callers' (linear.c, attention.c, ...).
+//
+// THE PANEL. One layout serves every instruction set and oneDNN (tag BA16a64b2a): 64 rows of a matrix, pairs of
+// columns:
+//     panel[pair][row 0..63][2]   bf16, 256 bytes for one pair of columns
+// A vector load takes one pair of columns of 8 or 16 rows; `<< 16` and `& 0xffff0000` turn it into two float32 vectors.
+// Rows and columns that a matrix does not have are zero.
+//
+// THE ORDER. Every output of `multiply` is ONE chain of float32 multiply-adds in increasing column order, whatever the
+// number of tokens, the instruction set or the way columns are cut into calls. A token's result is therefore the same
+// bits alone, in a batch, in prefill and in decode. (bf16 * bf16 is exact in float32, so fused and separate
+// multiply-adds agree too.)
+#ifndef LF_DEVICE_CPU_KERNELS_H
+#define LF_DEVICE_CPU_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cpu.h"
+#include "base/num.h"
+
+enum {
+    LF_PANEL_ROWS = 64,
+    LF_PANEL_PAIR = 2 * LF_PANEL_ROWS, // elements of one pair of columns
+    LF_STRIP_ROWS = 16,                // a panel is four strips; the unit that work can be cut into
+    LF_PANEL_STRIPS = LF_PANEL_ROWS / LF_STRIP_ROWS,
+};
+
+// multiply: sum[t][r] += over columns k of x[t][k] * panel row r, column k; for t in [0, n_tok) and the rows r of
+// strips [strip, strip + n_strip). Increasing k. `sum` points at row 0 of the panel, 64 floats of which may be written.
+typedef struct lf_multiply_args {
+    float *sum;
+    size_t sum_stride;
+    const float *x; // f32 [n_tok, 2 * n_pair]
+    size_t x_stride;
+    size_t n_tok;
+    const lf_bf16 *panel;
+    size_t n_pair;
+    size_t strip, n_strip;
+} lf_multiply_args;
+
+// pack_rows:  rows [row, row + n_row) of a panel from n_col columns of row-major src; an odd last column gets a zero
+// beside it. pack_pairs: one pair of columns of consecutive panels from two row-major columns of the matrix: the matrix
+// is the TRANSPOSE of what
+//             src holds (values of the KV cache, whose rows are keys). Element c of `even` (`odd`) becomes row c % 64
+//             of panel c / 64, first (second) of the pair; consecutive panels are LF_VALUE_PANEL elements apart. `odd`
+//             NULL: zeros.
+enum { LF_KEY_CHUNK = 64, LF_VALUE_PANEL = LF_KEY_CHUNK / 2 * LF_PANEL_PAIR };
+// expand: bf16 to f32, exact. narrow: f32 (+ bias unless NULL) to bf16, nearest even.
+// norm: one group of d elements; see lf_norm_args. residual may be NULL. y may be x.
+// rotate: one head: x[i], x[i + half] turned by cos_sin[i], cos_sin[half + i].
+// gate: y = silu(gate) * up.
+
+// soften: one step of the online softmax over LF_KEY_CHUNK scores. Keys [begin, end) of the chunk are seen.
+//   s[j] = scale * s[j]; m' = max(m, s[begin..end)); s[j] = exp(s[j] - m') for seen keys, 0 for the others;
+//   out *= exp(m - m'); l = l * exp(m - m') + sum(s); m = m'.  Before the first chunk m is -INFINITY, l and out are 0.
+typedef struct lf_soften_args {
+    float *s; // [LF_KEY_CHUNK]
+    size_t begin, end;
+    float scale;
+    float *m, *l;
+    float *out; // [n_out]
+    size_t n_out;
+} lf_soften_args;
+
+// survey: the largest finite element (-INFINITY when there is none) and how many are no numbers one can sample from.
+typedef struct lf_row_survey {
+    float max;
+    int32_t n_minus_infinity;
+    int32_t n_broken; // NaN or +infinity
+} lf_row_survey;
+// exponentiate: dst[i] = exp((x[i] - offset) * factor) for n <= 1024, returns the sum. dst may be x. Arguments of exp
+// must be
+// <= 0 or NaN (then unspecified); -INFINITY gives 0.
+enum { LF_EXP_BLOCK = 1024 };
+
+#define LF_WHEN_0(...)
+#define LF_WHEN_1(...) __VA_ARGS__
+
+#define LF_KERNEL(name, result, arguments, avx2, avx512)                                                               \
+    result lf_##name##__ref arguments;                                                                                 \
+    LF_WHEN_##avx2(result lf_##name##__avx2 arguments;) LF_WHEN_##avx512(result lf_##name##__avx512 arguments;)
+#include "device/cpu/kernels.inc"
+#undef LF_KERNEL
+
+typedef struct lf_cpu_kernels {
+#define LF_KERNEL(name, result, arguments, avx2, avx512) result(*name) arguments;
+#include "device/cpu/kernels.inc"
+#undef LF_KERNEL
+} lf_cpu_kernels;
+
+enum {
+#define LF_KERNEL(name, result, arguments, avx2, avx512) LF_KERNEL_##name,
+#include "device/cpu/kernels.inc"
+#undef LF_KERNEL
+    LF_KERNEL_COUNT
+};
+extern const char *const lf_kernel_names[LF_KERNEL_COUNT];
+
+// The kernels written for exactly this level (REF, AVX2, AVX512); members that have none are NULL. NULL when the
+// program was built for another processor family.
+const lf_cpu_kernels *lf_cpu_kernels_of(lf_cpu_isa isa);
+// Fills *out with the best kernels up to `best` that agree with __ref on the built-in vectors; a refusal is logged.
+void lf_cpu_kernels_choose(lf_cpu_kernels *out, lf_cpu_isa best);
+// Compares one kernel of `candidate` with __ref on a small built-in vector, in microseconds.
+bool lf_cpu_kernel_agrees(int kernel, const lf_cpu_kernels *candidate);
+
+#endif

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The reference kernels: plain C, the definition that every other instruction set is compared with, and the only
+// kernels on processors that have no others. `multiply` keeps THE ORDER of kernels.h and vectorizes over rows, never
+// over columns.
+#include <math.h>
+#include <string.h>
+
+#include "device/cpu/kernels.h"
+
+void lf_multiply__ref(const lf_multiply_args *args)
+{
+    size_t first = args->strip * LF_STRIP_ROWS, n_row = args->n_strip * LF_STRIP_ROWS;
+    for (size_t t = 0; t < args->n_tok; t++) {
+        float *restrict sum = args->sum + t * args->sum_stride + first;
+        const float *restrict x = args->x + t * args->x_stride;
+        const lf_bf16 *restrict pair = args->panel + first * 2;
+        for (size_t k = 0; k < 2 * args->n_pair; k += 2, pair += LF_PANEL_PAIR) {
+            for (size_t r = 0; r < n_row; r++) {
+                float partial = sum[r] + lf_bf16_to_f32(pair[2 * r]) * x[k];
+                sum[r] = partial + lf_bf16_to_f32(pair[2 * r + 1]) * x[k + 1];
+            }
+        }
+    }
+}
+
+void lf_pack_rows__ref(lf_bf16 *panel, size_t row, const lf_bf16 *src, size_t src_stride, size_t n_row, size_t n_col)
+{
+    for (size_t r = 0; r < n_row; r++) {
+        lf_bf16 *dst = panel + (row + r) * 2;
+        for (size_t c = 0; c < n_col; c += 2) {
+            dst[c / 2 * LF_PANEL_PAIR] = src[r * src_stride + c];
+            dst[c / 2 * LF_PANEL_PAIR + 1] = c + 1 < n_col ? src[r * src_stride + c + 1] : 0;
+        }
+    }
+}
+
+void lf_pack_pairs__ref(lf_bf16 *panel, const lf_bf16 *even, const lf_bf16 *odd, size_t n_col)
+{
+    for (size_t c = 0; c < n_col; c++) {
+        lf_bf16 *dst = panel + c / LF_PANEL_ROWS * LF_VALUE_PANEL + c % LF_PANEL_ROWS * 2;
+        dst[0] = even[c];
+        dst[1] = odd ? odd[c] : 0;
+    }
+}
+
+void lf_expand__ref(float *restrict dst, const lf_bf16 *restrict src, size_t n)
+{
+    for (size_t i = 0; i < n; i++) dst[i] = lf_bf16_to_f32(src[i]);
+}
+
+void lf_narrow__ref(lf_bf16 *restrict dst, const float *restrict src, const float *restrict bias, size_t n)
+{
+    for (size_t i = 0; i < n; i++) dst[i] = lf_bf16_from_f32(bias ? src[i] + bias[i] : src[i]);
+}
+
+void lf_norm__ref(lf_bf16 *y, const lf_bf16 *x, lf_bf16 *residual, const float *weight, size_t d, float eps)
+{
+    const lf_bf16 *normed = residual ? residual : x;
+    float squares = 0;
+    for (size_t i = 0; i < d; i++) {
+        if (residual) residual[i] = lf_bf16_from_f32(lf_bf16_to_f32(residual[i]) + lf_bf16_to_f32(x[i]));
+        float value = lf_bf16_to_f32(normed[i]);
+        squares += value * value;
+    }
+    float factor = 1 / sqrtf(squares / (float)d + eps);
+    for (size_t i = 0; i < d; i++) y[i] = lf_bf16_from_f32(lf_bf16_to_f32(normed[i]) * factor * weight[i]);
+}
+
+void lf_rotate__ref(lf_bf16 *head, const float *cos_sin, size_t half)
+{
+    for (size_t i = 0; i < half; i++) {
+        float a = lf_bf16_to_f32(head[i]), b = lf_bf16_to_f32(head[half + i]);
+        float c = cos_sin[i], s = cos_sin[half + i];
+        head[i] = lf_bf16_from_f32(a * c - b * s);
+        head[half + i] = lf_bf16_from_f32(b * c + a * s);
+    }
+}
+
+void lf_gate__ref(lf_bf16 *y, const lf_bf16 *gate, const lf_bf16 *up, size_t d)
+{
+    for (size_t i = 0; i < d; i++) {
+        float g = lf_bf16_to_f32(gate[i]);
+        y[i] = lf_bf16_from_f32(g / (1 + expf(-g)) * lf_bf16_to_f32(up[i]));
+    }
+}
+
+void lf_soften__ref(lf_soften_args *args)
+{
+    float *s = args->s;
+    float m = *args->m, sum = 0;
+    for (size_t j = args->begin; j < args->end; j++) {
+        s[j] *= args->scale;
+        if (s[j] > m) m = s[j];
+    }
+    for (size_t j = 0; j < LF_KEY_CHUNK; j++) {
+        bool seen = j >= args->begin && j < args->end;
+        s[j] = seen ? expf(s[j] - m) : 0;
+        sum += s[j];
+    }
+    if (args->begin >= args->end) return;
+    float shrink = expf(*args->m - m);
+    *args->l = *args->l * shrink + sum;
+    *args->m = m;
+    if (shrink == 1) return;
+    for (size_t i = 0; i < args->n_out; i++) args->out[i] *= shrink;
+}
+
+lf_row_survey lf_survey__ref(const float *x, size_t n)
+{
+    lf_row_survey survey = {.max = -INFINITY};
+    for (size_t i = 0; i < n; i++) {
+        if (isfinite(x[i])) {
+            if (x[i] > survey.max) survey.max = x[i];
+        } else if (x[i] < 0) {
+            survey.n_minus_infinity++;
+        } else {
+            survey.n_broken++;
+        }
+    }
+    return survey;
+}
+
+float lf_exponentiate__ref(float *dst, const float *x, size_t n, float offset, float factor)
+{
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        dst[i] = expf((x[i] - offset) * factor);
+        sum += dst[i];
+    }
+    return sum;
+}

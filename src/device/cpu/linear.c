@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The linear layer over packed weights. Tokens are expanded to float32 once, then every (block of tokens, run of
+// strips) is one independent piece of work: its sums stay in the thread's scratch while the columns pass in cache-sized
+// chunks. A decode step (few tokens) streams the weights once and has no second parallel loop. THE ORDER of kernels.h
+// makes the cut invisible in the result.
+#include "device/cpu/cpu_int.h"
+
+#include <string.h>
+
+#include "base/par.h"
+
+// Pairs of columns of a panel that stay in the first or second level cache while the tokens of a block pass.
+enum { CHUNK_PAIRS = 128 };
+
+typedef struct linear_job {
+    lf_cpu_device *cpu;
+    const lf_linear_args *args;
+    size_t first_tok, n_tok; // this round's tokens
+    bool private_x;          // each thread expands its own copy
+    size_t item_strips;      // strips of one piece of work: 4 (a panel) or 1
+    size_t n_strip_item;     // pieces along the rows
+    size_t block;            // tokens of one piece
+} linear_job;
+
+lf_status lf__cpu_linear_reserve(lf_cpu_device *cpu, size_t n_pair, lf_error *err)
+{
+    // 16 floats more than needed keep rows of a power-of-two length out of the same cache sets.
+    size_t stride = 2 * n_pair + 16;
+    if (stride <= cpu->x_stride) return LF_OK;
+    size_t rows = LF_MAX((size_t)LF_PRIVATE_TOKENS * (size_t)cpu->n_thread,
+                         LF_MIN(cpu->options.max_n_tok, (size_t)LF_LINEAR_TOKENS));
+    size_t bytes;
+    if (!lf_mul_size(rows * sizeof(float), stride, &bytes)) return lf_error_no_memory(err, 0);
+    lf_pages grown = {0};
+    lf_status rc = lf__pages_map(&grown, bytes, err);
+    if (rc) return rc;
+    lf__pages_unmap(&cpu->x_pages);
+    cpu->x_pages = grown;
+    cpu->x_stride = stride;
+    cpu->x_rows = rows;
+    return LF_OK;
+}
+
+static float *x_row(const linear_job *job, size_t row)
+{
+    return (float *)job->cpu->x_pages.address + row * job->cpu->x_stride;
+}
+
+// Tokens [begin, end) of the round into rows `row` + token.
+static void expand_tokens(const linear_job *job, size_t row, size_t begin, size_t end)
+{
+    size_t n_col = job->args->weight->n_col, padded = 2 * job->args->weight->n_pair;
+    for (size_t t = begin; t < end; t++) {
+        float *x = x_row(job, row + t);
+        const lf_bf16 *src = (const lf_bf16 *)job->args->x.address + (job->first_tok + t) * job->args->x_stride;
+        job->cpu->kernels.expand(x, src, n_col);
+        memset(x + n_col, 0, (padded - n_col) * sizeof *x);
+    }
+}
+
+static void expand_range(void *ctx, size_t begin, size_t end, int thread) { expand_tokens(ctx, 0, begin, end); }
+
+// Sums of a block of tokens by some strips of a panel become elements of y.
+static void store(const linear_job *job, const float *sum, size_t tok, size_t n_tok, size_t panel, size_t strip,
+                  size_t n_strip)
+{
+    const lf_linear_args *args = job->args;
+    size_t first = panel * LF_PANEL_ROWS + strip * LF_STRIP_ROWS;
+    if (first >= args->weight->n_row) return;
+    size_t n = LF_MIN(n_strip * LF_STRIP_ROWS, args->weight->n_row - first);
+    const float *bias = lf_dptr_is_null(args->bias) ? NULL : (const float *)args->bias.address + first;
+    for (size_t t = 0; t < n_tok; t++) {
+        const float *src = sum + t * LF_PANEL_ROWS + strip * LF_STRIP_ROWS;
+        size_t at = (job->first_tok + tok + t) * args->y_stride + first;
+        if (!args->y_is_f32) {
+            job->cpu->kernels.narrow((lf_bf16 *)args->y.address + at, src, bias, n);
+            continue;
+        }
+        float *y = (float *)args->y.address + at;
+        if (!bias) {
+            memcpy(y, src, n * sizeof *y);
+            continue;
+        }
+        for (size_t i = 0; i < n; i++) y[i] = src[i] + bias[i];
+    }
+}
+
+static void multiply_strips(const linear_job *job, float *sum, size_t x_first, size_t tok, size_t n_tok, size_t panel,
+                            size_t strip, size_t n_strip)
+{
+    const lf_weight *weight = job->args->weight;
+    memset(sum, 0, n_tok * LF_PANEL_ROWS * sizeof *sum);
+    size_t chunk = n_tok == 1 ? weight->n_pair : CHUNK_PAIRS;
+    for (size_t pair = 0; pair < weight->n_pair; pair += chunk) {
+        job->cpu->kernels.multiply(&(lf_multiply_args){
+            .sum = sum,
+            .sum_stride = LF_PANEL_ROWS,
+            .x = x_row(job, x_first) + 2 * pair,
+            .x_stride = job->cpu->x_stride,
+            .n_tok = n_tok,
+            .panel = lf__weight_panel(weight, panel) + pair * LF_PANEL_PAIR,
+            .n_pair = LF_MIN(chunk, weight->n_pair - pair),
+            .strip = strip,
+            .n_strip = n_strip,
+        });
+    }
+    store(job, sum, tok, n_tok, panel, strip, n_strip);
+}
+
+static void multiply_range(void *ctx, size_t begin, size_t end, int thread)
+{
+    const linear_job *job = ctx;
+    float *sum = lf__thread_scratch(job->cpu, thread)->sum;
+    size_t x_base = 0;
+    if (job->private_x) {
+        x_base = (size_t)thread * LF_PRIVATE_TOKENS;
+        expand_tokens(job, x_base, 0, job->n_tok);
+    }
+    for (size_t item = begin; item < end; item++) {
+        size_t tok = item / job->n_strip_item * job->block;
+        size_t strip = item % job->n_strip_item * job->item_strips;
+        multiply_strips(job, sum, x_base + tok, tok, LF_MIN(job->block, job->n_tok - tok), strip / LF_PANEL_STRIPS,
+                        strip % LF_PANEL_STRIPS, job->item_strips);
+    }
+}
+
+static void linear_round(linear_job *job)
+{
+    size_t n_panel = job->args->weight->n_panel, n_thread = (size_t)job->cpu->n_thread;
+    job->private_x = job->n_tok <= LF_PRIVATE_TOKENS;
+    job->block = LF_MIN(job->n_tok, (size_t)LF_TOKEN_BLOCK);
+    size_t n_block = (size_t)lf_ceil_div((int64_t)job->n_tok, (int64_t)job->block);
+    // Whole panels stream best; single strips keep many threads busy on a small matrix.
+    bool whole = n_panel * n_block % n_thread == 0 || n_panel * n_block >= 8 * n_thread;
+    job->item_strips = whole ? LF_PANEL_STRIPS : 1;
+    job->n_strip_item = n_panel * (LF_PANEL_STRIPS / job->item_strips);
+    if (job->private_x) {
+        lf_par_for(job->n_strip_item, 1, multiply_range, job);
+        return;
+    }
+    lf_par_for(job->n_tok, 4, expand_range, job);
+    lf_par_for_dynamic(n_block * job->n_strip_item, 1, multiply_range, job);
+}
+
+lf_status lf__cpu_linear(lf_device *device, const lf_linear_args *args, lf_error *err)
+{
+    lf_cpu_device *cpu = lf__cpu(device);
+    assert(args->n_tok <= cpu->options.max_n_tok && args->x_stride >= args->weight->n_col);
+    assert(args->y_stride >= args->weight->n_row || args->n_tok <= 1);
+    size_t round = LF_MIN(cpu->x_rows, (size_t)LF_LINEAR_TOKENS);
+    for (size_t tok = 0; tok < args->n_tok; tok += round) {
+        linear_job job = {.cpu = cpu, .args = args, .first_tok = tok, .n_tok = LF_MIN(round, args->n_tok - tok)};
+        linear_round(&job);
+    }
+    return LF_OK;
+}

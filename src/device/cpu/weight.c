@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The packed matrix: the one copy of a parameter in memory, in the layout that GEMV, GEMM and oneDNN all read
+// (kernels.h). Padding rows and columns are zero because the pages are and nothing writes them.
+#include "device/cpu/cpu_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/par.h"
+
+enum { COLUMN_GROUP = 32 };
+
+lf_status lf__cpu_weight_create(lf_device *device, int64_t n_row, int64_t n_col, lf_weight **out, lf_error *err)
+{
+    if (n_row <= 0 || n_col <= 0 || n_row > INT32_MAX || n_col > INT32_MAX) {
+        return lf_error_set(err, LF_ERR_INVALID, "cannot make a matrix of [%lld, %lld]", (long long)n_row,
+                            (long long)n_col);
+    }
+    lf_weight *weight = calloc(1, sizeof *weight);
+    if (!weight) return lf_error_no_memory(err, sizeof *weight);
+    weight->n_row = (size_t)n_row;
+    weight->n_col = (size_t)n_col;
+    weight->n_panel = (size_t)lf_ceil_div(n_row, LF_PANEL_ROWS);
+    weight->n_pair = (size_t)lf_ceil_div(n_col, COLUMN_GROUP) * (COLUMN_GROUP / 2);
+    size_t bytes;
+    lf_status rc;
+    if (!lf_mul_size(weight->n_panel * LF_PANEL_PAIR * sizeof(lf_bf16), weight->n_pair, &bytes)) {
+        rc = lf_error_no_memory(err, 0);
+    } else {
+        rc = lf__pages_map(&weight->pages, bytes, err);
+    }
+    if (!rc) rc = lf__cpu_linear_reserve(lf__cpu(device), weight->n_pair, err);
+    if (rc) {
+        lf__cpu_weight_free(device, weight);
+        return lf_error_at(err, "weight [%lld, %lld]", (long long)n_row, (long long)n_col);
+    }
+    *out = weight;
+    return LF_OK;
+}
+
+void lf__cpu_weight_free(lf_device *device, lf_weight *weight)
+{
+    if (!weight) return;
+    lf__pages_unmap(&weight->pages);
+    free(weight);
+}
+
+uint64_t lf__cpu_weight_bytes(const lf_weight *weight)
+{
+    return (uint64_t)weight->n_panel * weight->n_pair * LF_PANEL_PAIR * sizeof(lf_bf16);
+}
+
+// An odd first column fills the second half of its pair.
+static void fill_column(lf_bf16 *panel, size_t row, size_t n_row, size_t col, const lf_bf16 *src, size_t src_stride)
+{
+    lf_bf16 *dst = panel + col / 2 * LF_PANEL_PAIR + row * 2 + col % 2;
+    for (size_t r = 0; r < n_row; r++) dst[2 * r] = src[r * src_stride];
+}
+
+void lf__cpu_weight_fill(lf_weight *weight, int64_t row, int64_t n_row, int64_t col, int64_t n_col, const lf_bf16 *src,
+                         size_t src_stride)
+{
+    assert(row >= 0 && n_row >= 0 && (size_t)(row + n_row) <= weight->n_row);
+    assert(col >= 0 && n_col >= 0 && (size_t)(col + n_col) <= weight->n_col);
+    size_t end = (size_t)(row + n_row), c = (size_t)col, columns = (size_t)n_col;
+    for (size_t r = (size_t)row; r < end && columns;) {
+        size_t in_panel = r % LF_PANEL_ROWS, count = LF_MIN(end - r, LF_PANEL_ROWS - in_panel);
+        lf_bf16 *panel = lf__weight_panel(weight, r / LF_PANEL_ROWS);
+        size_t head = c % 2, tail = (columns - head) % 2, middle = columns - head - tail;
+        if (head) fill_column(panel, in_panel, count, c, src, src_stride);
+        if (middle) {
+            lf_bf16 *dst = panel + (c + head) / 2 * LF_PANEL_PAIR;
+            lf_pack_rows__ref(dst, in_panel, src + head, src_stride, count, middle);
+        }
+        if (tail) fill_column(panel, in_panel, count, c + columns - 1, src + columns - 1, src_stride);
+        src += count * src_stride;
+        r += count;
+    }
+}
+
+typedef struct embed_job {
+    const lf_embed_args *args;
+} embed_job;
+
+static void embed_range(void *ctx, size_t begin, size_t end, int thread)
+{
+    const lf_embed_args *args = ((const embed_job *)ctx)->args;
+    const lf_weight *weight = args->weight;
+    const int32_t *ids = args->ids.address;
+    for (size_t t = begin; t < end; t++) {
+        size_t id = (size_t)ids[t];
+        assert(ids[t] >= 0 && id < weight->n_row);
+        lf_bf16 *y = (lf_bf16 *)args->y.address + t * args->y_stride;
+        const lf_bf16 *pair = lf__weight_panel(weight, id / LF_PANEL_ROWS) + id % LF_PANEL_ROWS * 2;
+        for (size_t c = 0; c + 1 < weight->n_col; c += 2, pair += LF_PANEL_PAIR) memcpy(y + c, pair, 2 * sizeof *y);
+        if (weight->n_col % 2) y[weight->n_col - 1] = pair[0];
+    }
+}
+
+lf_status lf__cpu_embed(lf_device *device, const lf_embed_args *args, lf_error *err)
+{
+    lf_par_for(args->n_tok, 16, embed_range, &(embed_job){.args = args});
+    return LF_OK;
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs the test groups of device; the exit status says whether any failed.
+#include "tests.h"
+
+int main(void)
+{
+    int failed = test_linear() + test_rowwise() + test_attention();
+    test_device_close();
+    return failed ? 1 : 0;
+}
