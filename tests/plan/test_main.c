@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs the test groups of plan; the exit status counts failed tests.
+#include "tests.h"
+
+int main(void) { return test_heads() + test_slice() ? 1 : 0; }
