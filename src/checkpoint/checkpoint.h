@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A checkpoint directory as a manifest of stored tensors: every safetensors shard is mapped and its header read strictly,
-// nothing is copied, nothing is interpreted. Container rules: safetensors README and the catalog's section 11.
+// A checkpoint directory as a manifest of stored tensors: every safetensors shard is mapped and its header read
+// strictly, nothing is copied, nothing is interpreted. Container rules: safetensors README and the catalog's
+// section 11.
 #ifndef LF_CHECKPOINT_CHECKPOINT_H
 #define LF_CHECKPOINT_CHECKPOINT_H
 
