@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Stored tensors become logical tensors: an FP8 weight and its scale are one thing from here on, so a raw FP8 code never
-// reaches anything above as a number. Pairing is strict in both directions and needs only headers (lesson L4). Layouts and
-// companion names: the catalog's sections 1, 4 and 9.
+// Stored tensors become logical tensors: an FP8 weight and its scale are one thing from here on, so a raw FP8 code
+// never reaches anything above as a number. Pairing is strict in both directions and needs only headers (lesson L4).
+// Layouts and companion names: the catalog's sections 1, 4 and 9.
 #ifndef LF_QUANT_QUANT_H
 #define LF_QUANT_QUANT_H
 
@@ -21,14 +21,15 @@ typedef enum lf_scale_layout {
     LF_SCALE_TENSOR,  // L1: one scalar
     LF_SCALE_CHANNEL, // L2: one per row, [N] or [N, 1]
     LF_SCALE_BLOCK,   // L3: [ceil(N / block_rows), ceil(K / block_cols)], partial blocks at the ends
+    LF_SCALE_BROKEN,  // quantized, but without a usable scale: a finding says why, and dequantization refuses it
 } lf_scale_layout;
 
-const char *lf_scale_layout_name(lf_scale_layout layout); // "none", "tensor", "channel", "block"
+const char *lf_scale_layout_name(lf_scale_layout layout); // "none", "tensor", "channel", "block", "broken"
 
 typedef struct lf_logical_tensor {
-    const char *name; // of the weight; BORROWED from the checkpoint
+    const char *name; // of the weight; BORROWED from checkpoint or quant (torchao's M._weight_qdata is called M.weight)
     const lf_stored_tensor *weight;
-    const lf_stored_tensor *scale; // NULL when layout is LF_SCALE_NONE
+    const lf_stored_tensor *scale; // NULL when layout is LF_SCALE_NONE or LF_SCALE_BROKEN
     lf_scale_layout layout;
     int64_t block_rows; // LF_SCALE_BLOCK only
     int64_t block_cols;
@@ -42,21 +43,22 @@ typedef struct lf_side_tensor {
 
 typedef struct lf_quant lf_quant;
 
-// Pairs every FP8 weight of `checkpoint` with its scale. `config` is the parsed config.json (its quantization_config gives
-// the block size; the decision per tensor comes from dtype and companion). Violations become findings. `checkpoint` must outlive
-// the result. Fails only without memory.
+// Pairs every FP8 weight of `checkpoint` with its scale. `config` is the parsed config.json (its quantization_config
+// gives the block size; the decision per tensor comes from dtype and companion). Violations become findings.
+// `checkpoint` must outlive the result. Fails only without memory.
 lf_status lf_quant_open(lf_quant **out, const lf_checkpoint *checkpoint, const json_t *config, lf_findings *findings,
                         lf_error *err);
 void lf_quant_close(lf_quant *quant); // NULL is accepted
 
-// Logical tensors in ascending order of name: every stored tensor but the scales and the side tensors. FP8 weights whose pairing
-// failed are absent (a finding says so).
+// Logical tensors in ascending order of name: every stored tensor but the scales and the side tensors. Weights whose
+// pairing failed, or whose family is not supported, are there as LF_SCALE_BROKEN, so that nothing else reports them as
+// missing.
 size_t lf_quant_count(const lf_quant *quant);
 const lf_logical_tensor *lf_quant_tensor(const lf_quant *quant, size_t i);
 const lf_logical_tensor *lf_quant_find(const lf_quant *quant, const char *name);
 size_t lf_quant_n_side(const lf_quant *quant);
 const lf_side_tensor *lf_quant_side(const lf_quant *quant, size_t i);
-// Quantized weights (layout other than NONE).
+// Quantized weights that can be dequantized (layout TENSOR, CHANNEL or BLOCK).
 size_t lf_quant_n_quantized(const lf_quant *quant);
 // One line for people: "fp8 e4m3, block 128x128, F32 scales" or "not quantized". BORROWED.
 const char *lf_quant_scheme(const lf_quant *quant);
@@ -66,8 +68,8 @@ typedef enum lf_dequant_rounding {
     LF_DEQUANT_BF16_SCALE, // the scale is rounded to bf16 first: engines of the catalog's path B
 } lf_dequant_rounding;
 
-// A rectangle of a logical tensor seen as a matrix: rank 2 as it is, rank 1 as [1, n], rank > 2 with the leading dimensions
-// folded into rows. Rows and columns are global coordinates, so a rectangle may cut through scale blocks.
+// A rectangle of a logical tensor seen as a matrix: rank 2 as it is, rank 1 as [1, n], rank > 2 with the leading
+// dimensions folded into rows. Rows and columns are global coordinates, so a rectangle may cut through scale blocks.
 typedef struct lf_rect {
     int64_t row, col, n_row, n_col;
 } lf_rect;
@@ -77,17 +79,19 @@ void lf_logical_matrix_shape(const lf_logical_tensor *tensor, int64_t *n_row, in
 
 // What lf_dequant_* met in the data. Zero it before the first call; safe to share only within one thread.
 typedef struct lf_dequant_report {
-    uint64_t n_nan_code;   // FP8 NaN codes (each becomes a bf16 NaN)
-    uint64_t n_bad_scale;  // NaN, Inf, negative; or zero over a non-zero code
-    uint64_t n_overflow;   // finite code and scale whose product is not finite in bf16
+    uint64_t n_nan_code;  // FP8 NaN codes (each becomes a bf16 NaN)
+    uint64_t n_bad_scale; // NaN, Inf, negative; or zero over a non-zero code; counted once per row that it is used in
+    uint64_t n_overflow;  // products that are not finite in bf16 although code and scale are no NaN
     int64_t first_row, first_col; // where the first of them stood
 } lf_dequant_report;
 
-// dst[r * dst_stride + c] = element (row + r, col + c) as bf16; dst_stride in elements, >= n_col. Weights in BF16 are copied bit for
-// bit, F32 and F16 rounded once, FP8 dequantized. LF_ERR_UNSUPPORTED for other dtypes, LF_ERR_INVALID for a rectangle outside.
+// dst[r * dst_stride + c] = element (row + r, col + c) as bf16; dst_stride in elements, >= n_col. Weights in BF16 are
+// copied bit for bit, F32 and F16 rounded once, FP8 dequantized. LF_ERR_UNSUPPORTED for other dtypes, LF_ERR_INVALID
+// for a rectangle outside.
 lf_status lf_dequant_bf16(const lf_logical_tensor *tensor, lf_rect rect, lf_dequant_rounding rounding, lf_bf16 *dst,
                           size_t dst_stride, lf_dequant_report *report, lf_error *err);
-// The same into float32, without the rounding to bf16 (norm weights and biases stay exact). FP8 weights pass through bf16.
+// The same into float32, without the rounding to bf16 (norm weights and biases stay exact). FP8 weights pass through
+// bf16.
 lf_status lf_dequant_f32(const lf_logical_tensor *tensor, lf_rect rect, lf_dequant_rounding rounding, float *dst,
                          size_t dst_stride, lf_dequant_report *report, lf_error *err);
 

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Rectangles of logical tensors as bf16 or float32. Scales are looked up by global row and column, so a rectangle may
+// begin and end inside a scale block (a tensor-parallel slice does). Rows run through the array kernels of base/num.h,
+// one call for each scale; what is wrong with the data is counted on the way: NaN codes by a scan of the row while it
+// is in the cache, bad scales where they are read, and products one by one only under scales that are large enough to
+// overflow.
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "quant/quant.h"
+
+void lf_logical_matrix_shape(const lf_logical_tensor *tensor, int64_t *n_row, int64_t *n_col)
+{
+    const lf_stored_tensor *weight = tensor->weight;
+    *n_col = weight->rank ? weight->shape[weight->rank - 1] : 1;
+    *n_row = 1;
+    for (int i = 0; i + 1 < weight->rank; i++) *n_row *= weight->shape[i];
+}
+
+typedef struct job {
+    const lf_logical_tensor *tensor;
+    lf_dequant_rounding rounding;
+    lf_dequant_report *report;
+    int64_t matrix_cols;
+    int64_t scale_cols; // BLOCK: scales in one row of blocks
+} job;
+
+static lf_status check_rect(const lf_logical_tensor *tensor, lf_rect rect, int64_t *matrix_cols, lf_error *err)
+{
+    int64_t n_row, n_col;
+    lf_logical_matrix_shape(tensor, &n_row, &n_col);
+    *matrix_cols = n_col;
+    bool is_inside = rect.row >= 0 && rect.col >= 0 && rect.n_row >= 0 && rect.n_col >= 0 && rect.row <= n_row &&
+                     rect.col <= n_col && rect.n_row <= n_row - rect.row && rect.n_col <= n_col - rect.col;
+    if (is_inside) return LF_OK;
+    lf_error_set(err, LF_ERR_INVALID, "rectangle outside of tensor '%s'", tensor->name);
+    lf_error_subject(err, "%s", tensor->name);
+    lf_error_expected(err, "a part of [%lld, %lld]", (long long)n_row, (long long)n_col);
+    return lf_error_found(err, "rows %lld + %lld, columns %lld + %lld", (long long)rect.row, (long long)rect.n_row,
+                          (long long)rect.col, (long long)rect.n_col);
+}
+
+static lf_status unsupported(const lf_logical_tensor *tensor, lf_error *err)
+{
+    bool is_raw = tensor->layout == LF_SCALE_BROKEN || lf_dtype_is_fp8(tensor->weight->dtype);
+    lf_error_set(err, LF_ERR_UNSUPPORTED, is_raw ? "tensor '%s' has no usable scale" : "tensor '%s' cannot become bf16",
+                 tensor->name);
+    lf_error_subject(err, "%s", tensor->name);
+    lf_error_expected(err, is_raw ? "a weight paired with its scale" : "BF16, F16, F32, or FP8 with a scale");
+    return lf_error_found(err, "%s", lf_dtype_name(tensor->weight->dtype));
+}
+
+static float scale_value(const job *j, int64_t i)
+{
+    const lf_stored_tensor *scale = j->tensor->scale;
+    float value = 0;
+    uint16_t half;
+    switch (scale->dtype) {
+    case LF_DTYPE_F32: memcpy(&value, scale->data + 4 * i, sizeof value); break;
+    case LF_DTYPE_F8_E8M0: value = lf_fp8_to_f32(LF_DTYPE_F8_E8M0, scale->data[i]); break;
+    default:
+        memcpy(&half, scale->data + 2 * i, sizeof half);
+        value = scale->dtype == LF_DTYPE_F16 ? lf_f16_to_f32(half) : lf_bf16_to_f32(half);
+    }
+    if (j->rounding == LF_DEQUANT_BF16_SCALE) value = lf_bf16_to_f32(lf_bf16_from_f32(value));
+    return value;
+}
+
+static void note(lf_dequant_report *report, uint64_t *counter, uint64_t n, int64_t row, int64_t col)
+{
+    if (report->n_nan_code + report->n_bad_scale + report->n_overflow == 0) {
+        report->first_row = row;
+        report->first_col = col;
+    }
+    *counter += n;
+}
+
+// The slow look at a stretch under one scale: which products are not finite although code and scale are, and whether a
+// scale of zero hides codes.
+static void inspect(const job *j, const uint8_t *codes, int64_t n, float scale, int64_t row, int64_t col)
+{
+    lf_dtype dtype = j->tensor->weight->dtype;
+    const float *values = lf_fp8_table(dtype);
+    bool is_valid = scale >= 0 && scale < INFINITY, has_value = false;
+    for (int64_t i = 0; i < n; i++) {
+        float value = values[codes[i]];
+        has_value |= value != 0; // NaN as well
+        if (!is_valid || isnan(value)) continue;
+        bool is_overflow = !isfinite(lf_bf16_to_f32(lf_bf16_from_f32(value * scale)));
+        if (is_overflow || isinf(value)) note(j->report, &j->report->n_overflow, 1, row, col + i);
+    }
+    if (!is_valid || (scale == 0 && has_value)) note(j->report, &j->report->n_bad_scale, 1, row, col);
+}
+
+// dst[0..n) from codes under one scale.
+static void dequant_stretch(const job *j, const uint8_t *codes, lf_bf16 *dst, int64_t n, float scale, int64_t row,
+                            int64_t col)
+{
+    // 57344 * 2^110 is the largest product that surely fits; E5M2 also has codes for Inf
+    bool is_plain = scale > 0 && scale < 0x1p110f && j->tensor->weight->dtype != LF_DTYPE_F8_E5M2;
+    if (!is_plain) inspect(j, codes, n, scale, row, col);
+    lf_dequant_fp8_bf16(dst, codes, (size_t)n, scale, j->tensor->weight->dtype);
+}
+
+static void scan_nan(const job *j, const uint8_t *codes, int64_t n, int64_t row, int64_t col)
+{
+    lf_dtype dtype = j->tensor->weight->dtype;
+    size_t count = lf_fp8_count_nan(codes, (size_t)n, dtype);
+    if (count == 0) return;
+    int64_t first = 0;
+    while (!lf_fp8_is_nan(dtype, codes[first])) first++;
+    note(j->report, &j->report->n_nan_code, count, row, col + first);
+}
+
+static void dequant_fp8_row(const job *j, int64_t row, int64_t col, int64_t n, lf_bf16 *dst)
+{
+    const lf_logical_tensor *tensor = j->tensor;
+    const uint8_t *codes = tensor->weight->data + row * j->matrix_cols + col;
+    scan_nan(j, codes, n, row, col);
+    if (tensor->layout != LF_SCALE_BLOCK) {
+        float scale = scale_value(j, tensor->layout == LF_SCALE_CHANNEL ? row : 0);
+        dequant_stretch(j, codes, dst, n, scale, row, col);
+        return;
+    }
+    int64_t scale_row = row / tensor->block_rows * j->scale_cols;
+    for (int64_t done = 0; done < n;) {
+        int64_t block = (col + done) / tensor->block_cols;
+        int64_t length = LF_MIN(n - done, (block + 1) * tensor->block_cols - (col + done));
+        float scale = scale_value(j, scale_row + block);
+        dequant_stretch(j, codes + done, dst + done, length, scale, row, col + done);
+        done += length;
+    }
+}
+
+static void f16_row(const uint8_t *src, int64_t n, lf_bf16 *dst)
+{
+    enum { CHUNK = 512 };
+    float wide[CHUNK];
+    for (int64_t i = 0; i < n; i += CHUNK) {
+        size_t count = (size_t)LF_MIN(n - i, (int64_t)CHUNK);
+        lf_convert_f16_f32(wide, (const lf_f16 *)(const void *)(src + 2 * i), count);
+        lf_convert_f32_bf16(dst + i, wide, count);
+    }
+}
+
+static void bf16_row(const job *j, int64_t row, int64_t col, int64_t n, lf_bf16 *dst)
+{
+    const lf_stored_tensor *weight = j->tensor->weight;
+    int64_t at = row * j->matrix_cols + col;
+    switch (weight->dtype) {
+    case LF_DTYPE_BF16: memcpy(dst, weight->data + 2 * at, (size_t)n * sizeof *dst); break;
+    case LF_DTYPE_F16: f16_row(weight->data + 2 * at, n, dst); break;
+    case LF_DTYPE_F32: lf_convert_f32_bf16(dst, (const float *)(const void *)(weight->data + 4 * at), (size_t)n); break;
+    default: dequant_fp8_row(j, row, col, n, dst);
+    }
+}
+
+static void f32_row(const job *j, int64_t row, int64_t col, int64_t n, float *dst)
+{
+    enum { CHUNK = 1024 };
+    const lf_stored_tensor *weight = j->tensor->weight;
+    int64_t at = row * j->matrix_cols + col;
+    lf_bf16 narrow[CHUNK];
+    switch (weight->dtype) {
+    case LF_DTYPE_F32: memcpy(dst, weight->data + 4 * at, (size_t)n * sizeof *dst); return;
+    case LF_DTYPE_F16:
+        lf_convert_f16_f32(dst, (const lf_f16 *)(const void *)(weight->data + 2 * at), (size_t)n);
+        return;
+    case LF_DTYPE_BF16:
+        lf_convert_bf16_f32(dst, (const lf_bf16 *)(const void *)(weight->data + 2 * at), (size_t)n);
+        return;
+    default: break;
+    }
+    for (int64_t i = 0; i < n; i += CHUNK) {
+        int64_t count = LF_MIN(n - i, (int64_t)CHUNK);
+        dequant_fp8_row(j, row, col + i, count, narrow);
+        lf_convert_bf16_f32(dst + i, narrow, (size_t)count);
+    }
+}
+
+static bool is_readable(const lf_logical_tensor *tensor)
+{
+    switch (tensor->weight->dtype) {
+    case LF_DTYPE_F32:
+    case LF_DTYPE_F16:
+    case LF_DTYPE_BF16: return tensor->layout == LF_SCALE_NONE;
+    default:
+        return lf_dtype_is_fp8(tensor->weight->dtype) && tensor->layout != LF_SCALE_NONE &&
+               tensor->layout != LF_SCALE_BROKEN;
+    }
+}
+
+static lf_status begin(job *j, const lf_logical_tensor *tensor, lf_rect rect, lf_dequant_rounding rounding,
+                       size_t dst_stride, lf_dequant_report *report, lf_error *err)
+{
+    *j = (job){.tensor = tensor, .rounding = rounding, .report = report};
+    if (!is_readable(tensor)) return unsupported(tensor, err);
+    lf_status status = check_rect(tensor, rect, &j->matrix_cols, err);
+    if (status) return status;
+    if (dst_stride < (size_t)rect.n_col) return lf_error_set(err, LF_ERR_INVALID, "destination rows are too short");
+    if (tensor->layout == LF_SCALE_BLOCK) j->scale_cols = lf_ceil_div(j->matrix_cols, tensor->block_cols);
+    return LF_OK;
+}
+
+lf_status lf_dequant_bf16(const lf_logical_tensor *tensor, lf_rect rect, lf_dequant_rounding rounding, lf_bf16 *dst,
+                          size_t dst_stride, lf_dequant_report *report, lf_error *err)
+{
+    job j;
+    lf_status status = begin(&j, tensor, rect, rounding, dst_stride, report, err);
+    if (status || rect.n_col == 0) return status;
+    for (int64_t r = 0; r < rect.n_row; r++)
+        bf16_row(&j, rect.row + r, rect.col, rect.n_col, dst + (size_t)r * dst_stride);
+    return LF_OK;
+}
+
+lf_status lf_dequant_f32(const lf_logical_tensor *tensor, lf_rect rect, lf_dequant_rounding rounding, float *dst,
+                         size_t dst_stride, lf_dequant_report *report, lf_error *err)
+{
+    job j;
+    lf_status status = begin(&j, tensor, rect, rounding, dst_stride, report, err);
+    if (status || rect.n_col == 0) return status;
+    for (int64_t r = 0; r < rect.n_row; r++)
+        f32_row(&j, rect.row + r, rect.col, rect.n_col, dst + (size_t)r * dst_stride);
+    return LF_OK;
+}

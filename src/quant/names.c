@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Names of companion tensors (the catalog's section 9.2) and finding them. The lists are closed: a name that only
+// resembles a scale is reported by the caller, because a scale that is silently dropped leaves raw codes behind.
+#include <string.h>
+
+#include "base/mem.h"
+#include "quant/quant_int.h"
+
+static const char activation[] = "activation scale: activations stay bf16";
+static const char kv_cache[] = "KV-cache scale: the cache stays bf16";
+static const char zero_point[] = "zero point or offset: FP8 is symmetric, it must be zero";
+
+static const struct {
+    const char *component;
+    lf__role role;
+    const char *reason;
+} components[] = {
+    {"weight_scale_inv", LF__ROLE_SCALE, NULL},
+    {"weight_scale", LF__ROLE_SCALE, NULL},
+    {"qscale_weight", LF__ROLE_SCALE, NULL},
+    {"scale_weight", LF__ROLE_SCALE, NULL},
+    {"_weight_scale", LF__ROLE_SCALE, NULL},
+    {"scale", LF__ROLE_MAYBE_SCALE, NULL},
+    {"input_scale", LF__ROLE_SIDE, activation},
+    {"activation_scale", LF__ROLE_SIDE, activation},
+    {"qscale_act", LF__ROLE_SIDE, activation},
+    {"act_scale", LF__ROLE_SIDE, activation},
+    {"scale_input", LF__ROLE_SIDE, activation},
+    {"input_scale_ub", LF__ROLE_SIDE, "bound of activation scales: activations stay bf16"},
+    {"input_zero_point", LF__ROLE_SIDE, "activation zero point: activations stay bf16"},
+    {"output_scale", LF__ROLE_SIDE, kv_cache},
+    {"k_scale", LF__ROLE_SIDE, kv_cache},
+    {"v_scale", LF__ROLE_SIDE, kv_cache},
+    {"kv_scale", LF__ROLE_SIDE, kv_cache},
+    {"q_scale", LF__ROLE_SIDE, "query scale of an FP8 attention: attention stays bf16"},
+    {"weight_g_idx", LF__ROLE_SIDE, "order of quantization groups: not used by these layouts"},
+    {"scaled_fp8", LF__ROLE_SIDE, "marker of the tool that wrote the file"},
+    {"weight_zero_point", LF__ROLE_ZERO_POINT, zero_point},
+    {"_weight_zero_point", LF__ROLE_ZERO_POINT, zero_point},
+    {"weight_offset", LF__ROLE_ZERO_POINT, zero_point},
+};
+
+bool lf__has_suffix(const char *text, const char *suffix)
+{
+    size_t n = strlen(text), m = strlen(suffix);
+    return n >= m && memcmp(text + n - m, suffix, m) == 0;
+}
+
+static const char *last_component(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot ? dot + 1 : name;
+}
+
+lf__role lf__role_of(const char *name, const char **reason)
+{
+    const char *last = last_component(name);
+    *reason = NULL;
+    if (!strstr(last, "scale") && !strstr(last, "weight_") && !strstr(last, "zero_point")) {
+        if (!strstr(name, "fake_quantizer")) return LF__ROLE_PLAIN; // nearly every name ends here
+    }
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(components); i++) {
+        if (strcmp(last, components[i].component) != 0) continue;
+        *reason = components[i].reason;
+        return components[i].role;
+    }
+    if (strstr(name, "fake_quantizer")) {
+        *reason = "state of a quantizer: not used by these layouts";
+        return LF__ROLE_SIDE;
+    }
+    if (lf__has_suffix(last, "_scale_inv") || lf__has_suffix(last, "_scales_inv"))
+        return LF__ROLE_SCALE; // fused experts
+    if (lf__has_suffix(last, "_activation_scale")) {
+        *reason = activation;
+        return LF__ROLE_SIDE;
+    }
+    return LF__ROLE_PLAIN;
+}
+
+bool lf__looks_like_scale(const char *name)
+{
+    const char *last = last_component(name);
+    return lf__has_suffix(last, "scale") || lf__has_suffix(last, "scale_inv") || lf__has_suffix(last, "_scale_2") ||
+           strncmp(last, "qscale_", 7) == 0;
+}
+
+bool lf__scale_candidate(const char *name, size_t k, lf_buf *buf)
+{
+    static const char *const appended[] = {"_scale_inv", "_scale", "_scales_inv"};
+    static const char *const replacing_weight[] = {"scale", "qscale_weight", "scale_weight"};
+    static const char *const replacing_qdata[] = {"_weight_scale"};
+    lf_buf_clear(buf);
+    if (lf__has_suffix(name, "._weight_qdata")) {
+        if (k >= LF_ARRAY_LENGTH(replacing_qdata)) return false;
+        lf_buf_append(buf, name, strlen(name) - strlen("_weight_qdata"));
+        lf_buf_puts(buf, replacing_qdata[k]);
+        return true;
+    }
+    if (k < LF_ARRAY_LENGTH(appended)) {
+        lf_buf_puts(buf, name);
+        lf_buf_puts(buf, appended[k]);
+        return true;
+    }
+    k -= LF_ARRAY_LENGTH(appended);
+    if (k >= LF_ARRAY_LENGTH(replacing_weight) || !lf__has_suffix(name, ".weight")) return false;
+    lf_buf_append(buf, name, strlen(name) - strlen("weight"));
+    lf_buf_puts(buf, replacing_weight[k]);
+    return true;
+}
+
+size_t lf__find_near(const lf_checkpoint *checkpoint, size_t near, const char *name)
+{
+    size_t n = lf_checkpoint_count(checkpoint);
+    if (n == 0) return SIZE_MAX;
+    // Widen [low, high) by doubling until it must contain the name.
+    size_t low = near, high = near, step = 1;
+    int order = strcmp(lf_checkpoint_tensor(checkpoint, near)->name, name);
+    if (order == 0) return near;
+    if (order < 0) {
+        while (high < n && strcmp(lf_checkpoint_tensor(checkpoint, high)->name, name) < 0) {
+            low = high + 1;
+            high = high + step < n ? high + step : n;
+            step *= 2;
+        }
+        high = high < n ? high + 1 : n;
+    } else {
+        while (low > 0 && strcmp(lf_checkpoint_tensor(checkpoint, low)->name, name) > 0) {
+            high = low;
+            low = low > step ? low - step : 0;
+            step *= 2;
+        }
+    }
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        order = strcmp(lf_checkpoint_tensor(checkpoint, middle)->name, name);
+        if (order == 0) return middle;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return SIZE_MAX;
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The quant object: opening, look-up, and the one line that says what the checkpoint is.
+#include "quant/quant.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "quant/quant_int.h"
+
+const char *lf_scale_layout_name(lf_scale_layout layout)
+{
+    static const char *const names[] = {"none", "tensor", "channel", "block", "broken"};
+    return (size_t)layout < LF_ARRAY_LENGTH(names) ? names[layout] : "?";
+}
+
+// A kind of quantized weight, for the scheme line.
+typedef struct kind {
+    lf_dtype weight, scale;
+    lf_scale_layout layout;
+    int64_t rows, cols;
+    size_t count;
+} kind;
+
+enum { MAX_KINDS = 8 };
+
+static void count_kind(kind *kinds, size_t *n, const lf_logical_tensor *tensor)
+{
+    kind found = {tensor->weight->dtype, tensor->scale->dtype, tensor->layout,
+                  tensor->block_rows,    tensor->block_cols,   1};
+    for (size_t i = 0; i < *n; i++) {
+        kind *k = &kinds[i];
+        if (k->weight != found.weight || k->scale != found.scale || k->layout != found.layout) continue;
+        if (k->rows != found.rows || k->cols != found.cols) continue;
+        k->count++;
+        return;
+    }
+    if (*n < MAX_KINDS) kinds[(*n)++] = found;
+}
+
+static int by_count(const void *a, const void *b)
+{
+    const kind *x = a, *y = b;
+    return x->count > y->count ? -1 : x->count < y->count;
+}
+
+static const char *format_name(lf_dtype dtype)
+{
+    switch (dtype) {
+    case LF_DTYPE_F8_E5M2: return "e5m2";
+    case LF_DTYPE_F8_E4M3FNUZ: return "e4m3fnuz";
+    case LF_DTYPE_F8_E5M2FNUZ: return "e5m2fnuz";
+    default: return "e4m3";
+    }
+}
+
+static void describe(lf_quant *quant)
+{
+    kind kinds[MAX_KINDS] = {0};
+    size_t n = 0, n_broken = 0, used = 0;
+    for (size_t i = 0; i < quant->count; i++) {
+        if (quant->tensors[i].layout == LF_SCALE_BROKEN)
+            n_broken++;
+        else if (quant->tensors[i].layout != LF_SCALE_NONE)
+            count_kind(kinds, &n, &quant->tensors[i]);
+    }
+    qsort(kinds, n, sizeof *kinds, by_count);
+    snprintf(quant->scheme, sizeof quant->scheme, n_broken ? "not usable" : "not quantized");
+    for (size_t i = 0; i < n && used < sizeof quant->scheme; i++) {
+        const kind *k = &kinds[i];
+        char layout[48];
+        if (k->layout == LF_SCALE_BLOCK) {
+            snprintf(layout, sizeof layout, "block %lldx%lld", (long long)k->rows, (long long)k->cols);
+        } else {
+            snprintf(layout, sizeof layout, "per %s", lf_scale_layout_name(k->layout));
+        }
+        int length = snprintf(quant->scheme + used, sizeof quant->scheme - used, "%sfp8 %s, %s, %s scales",
+                              i ? "; " : "", format_name(k->weight), layout, lf_dtype_name(k->scale));
+        used += length > 0 ? (size_t)length : 0;
+    }
+}
+
+lf_status lf_quant_open(lf_quant **out, const lf_checkpoint *checkpoint, const json_t *config, lf_findings *findings,
+                        lf_error *err)
+{
+    *out = NULL;
+    lf_quant *quant = calloc(1, sizeof *quant);
+    if (!quant) return lf_error_no_memory(err, sizeof *quant);
+    quant->checkpoint = checkpoint;
+    lf__quant_config quant_config;
+    lf__quant_config_read(&quant_config, config, findings);
+    lf_status status = lf__pair(quant, &quant_config, findings, err);
+    if (status) {
+        lf_quant_close(quant);
+        return status;
+    }
+    describe(quant);
+    *out = quant;
+    return LF_OK;
+}
+
+void lf_quant_close(lf_quant *quant)
+{
+    if (!quant) return;
+    for (size_t i = 0; i < quant->n_name; i++) free(quant->names[i]);
+    free(quant->names);
+    free(quant->tensors);
+    free(quant->sides);
+    free(quant);
+}
+
+size_t lf_quant_count(const lf_quant *quant) { return quant->count; }
+const lf_logical_tensor *lf_quant_tensor(const lf_quant *quant, size_t i) { return &quant->tensors[i]; }
+size_t lf_quant_n_side(const lf_quant *quant) { return quant->n_side; }
+const lf_side_tensor *lf_quant_side(const lf_quant *quant, size_t i) { return &quant->sides[i]; }
+size_t lf_quant_n_quantized(const lf_quant *quant) { return quant->n_quantized; }
+const char *lf_quant_scheme(const lf_quant *quant) { return quant->scheme; }
+
+const lf_logical_tensor *lf_quant_find(const lf_quant *quant, const char *name)
+{
+    size_t low = 0, high = quant->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(quant->tensors[middle].name, name);
+        if (order == 0) return &quant->tensors[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
