@@ -166,6 +166,10 @@ lf_status lf__real_source_init(lf_real_source *source, lf_weights *weights, cons
         const char *name = weights->parameters.items[i].name;
         const lf_logical_tensor *tensor = lf_quant_find(quant, name);
         if (!tensor) return lf_error_set(err, LF_ERR_BUG, "'%s' passed the check and is not there", name);
+        if (tensor->layout == LF_SCALE_BROKEN) {
+            lf_error_set(err, LF_ERR_FORMAT, "'%s' is quantized, but has no usable scale", name);
+            return lf_error_subject(err, "%s", name);
+        }
         source->tensors[i] = tensor;
         weights->ledger.n_tensor_used += tensor->scale ? 2 : 1;
         weights->ledger.n_quantized += tensor->layout != LF_SCALE_NONE;

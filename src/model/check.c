@@ -65,7 +65,7 @@ static void report_missing(lf_findings *findings, const lf_parameter *parameter)
                                        .expected = expected,
                                        .found = "no such tensor",
                                        .remedy = "complete the checkpoint, or correct config.json"},
-                    "parameter missing");
+                    "parameter '%s' is missing", parameter->name);
 }
 
 static void report_unexpected(lf_findings *findings, const lf_config *config, const lf_logical_tensor *tensor)
@@ -88,7 +88,7 @@ static void report_unexpected(lf_findings *findings, const lf_config *config, co
                                        .expected = "no such tensor",
                                        .found = found,
                                        .remedy = unexpected_remedy},
-                    "%s has no parameter of this name", config->architecture);
+                    "%s has no parameter '%s'", config->architecture, tensor->name);
 }
 
 // Matrices may be stored in any format that dequantizes; vectors (norms, biases) enter sums as they are and are never
@@ -106,6 +106,7 @@ static bool dtype_is_allowed(const lf_parameter *parameter, const lf_logical_ten
 static void check_pair(lf_findings *findings, const lf_parameter *parameter, const lf_logical_tensor *tensor)
 {
     const lf_stored_tensor *weight = tensor->weight;
+    if (tensor->layout == LF_SCALE_BROKEN) return; // reported by the pairing; its shape may be that of packed codes
     bool same_shape = weight->rank == parameter->rank;
     for (size_t i = 0; same_shape && i < parameter->rank; i++) same_shape = weight->shape[i] == parameter->shape[i];
     if (!same_shape) {
@@ -119,7 +120,7 @@ static void check_pair(lf_findings *findings, const lf_parameter *parameter, con
                                            .expected = expected,
                                            .found = found,
                                            .remedy = "config.json and checkpoint belong to different models"},
-                        "wrong shape");
+                        "wrong shape of '%s'", parameter->name);
     }
     if (!dtype_is_allowed(parameter, tensor)) {
         lf_findings_add(findings,
@@ -130,7 +131,7 @@ static void check_pair(lf_findings *findings, const lf_parameter *parameter, con
                                                                             : "BF16, F16 or F32",
                                            .found = lf_dtype_name(weight->dtype),
                                            .remedy = "this format cannot stand here; export the checkpoint again"},
-                        "wrong dtype");
+                        "wrong dtype of '%s'", parameter->name);
     }
 }
 
