@@ -166,7 +166,8 @@ static lf_status open_shards(lf_checkpoint *ck, const char *const *files, size_t
                                         .header = shard->header,
                                         .header_bytes = shard->header_bytes,
                                         .file_bytes = shard->mapping.bytes,
-                                        .n_tensor = shard->count};
+                                        .n_tensor = shard->count,
+                                        .is_refused = shard->is_refused};
     }
     if (findings->failed) return lf_error_no_memory(err, 0);
     ck->tensors = lf_realloc_array(NULL, total, sizeof *ck->tensors);

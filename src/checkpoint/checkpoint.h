@@ -6,6 +6,7 @@
 #ifndef LF_CHECKPOINT_CHECKPOINT_H
 #define LF_CHECKPOINT_CHECKPOINT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,10 +29,11 @@ typedef struct lf_stored_tensor {
 
 typedef struct lf_shard {
     const char *file_name; // BORROWED, without folder
-    const uint8_t *header; // VIEW of the JSON header, for fingerprints
+    const uint8_t *header; // VIEW of the JSON header, for fingerprints; NULL when it could not be found
     size_t header_bytes;
     uint64_t file_bytes;
     size_t n_tensor;
+    bool is_refused; // missing, unreadable or malformed: a finding says why, none of its tensors is in the manifest
 } lf_shard;
 
 typedef struct lf_checkpoint lf_checkpoint;

@@ -84,7 +84,7 @@ lf__family lf__family_of_fp8(const lf__quant_config *config, const lf_stored_ten
     bool is_per_32 = scale->shape[0] == rows && cols > 32 && scale->shape[1] == lf_ceil_div(cols, 32);
     bool is_e8m0 = scale->dtype == LF_DTYPE_U8 || scale->dtype == LF_DTYPE_F8_E8M0;
     if (is_per_32 && is_e8m0) return LF__FAMILY_MXFP8;
-    if (!lf__has_suffix(weight->name, "qkv_proj.weight")) return LF__FAMILY_NONE;
+    if (!strstr(weight->name, ".qkv")) return LF__FAMILY_NONE;
     for (size_t i = 0; i < config->n_block; i++) {
         lf__block block = config->blocks[i];
         if (scale->shape[0] == lf_ceil_div(rows, block.rows)) return LF__FAMILY_NONE;
