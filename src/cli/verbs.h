@@ -7,7 +7,10 @@
 #include "cli/opts.h"
 
 // X(verb): in the order of the help page.
-#define LF_VERB_MAP(X) X(plan)
+#define LF_VERB_MAP(X)                                                                                                 \
+    X(inspect)                                                                                                         \
+    X(check)                                                                                                           \
+    X(plan)
 
 #define X(verb) extern const lf_verb lf_verb_##verb;
 LF_VERB_MAP(X)

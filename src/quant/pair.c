@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "quant/quant_int.h"
 
+enum { MAX_CANDIDATES = 8 };
 enum { FATE_LOGICAL, FATE_SCALE, FATE_SIDE, FATE_REFUSED };
 
 typedef struct pairing {
@@ -18,10 +19,12 @@ typedef struct pairing {
     const lf_checkpoint *checkpoint;
     lf__quant_config config;
     lf_findings *findings;
-    uint8_t *fate;      // of each stored tensor: one of FATE_
-    uint32_t *scale_of; // weight -> its scale, UINT32_MAX: none
-    uint8_t *is_broken; // weights without a usable scale
-    lf_buf name;        // of a companion that is looked for
+    uint8_t *fate;                      // of each stored tensor: one of FATE_
+    uint32_t *scale_of;                 // weight -> its scale, UINT32_MAX: none
+    uint8_t *is_missing;                // weights without any scale
+    size_t n_candidate[MAX_CANDIDATES]; // how often the k-th companion name was found
+    uint8_t *is_broken;                 // weights without a usable scale
+    lf_buf name;                        // of a companion that is looked for
     struct {
         size_t count;
         const char *first;
@@ -68,13 +71,20 @@ static void format_expected(const pairing *p, const lf_stored_tensor *weight, ch
     }
 }
 
-static void report_missing(const pairing *p, const lf_stored_tensor *weight)
+// Told after all weights were paired: then it is known what the scales of this checkpoint are called.
+static void report_missing(pairing *p, size_t i)
 {
-    char shape[128], expected[224], found[LF_ERROR_FIELD_BYTES];
+    const lf_stored_tensor *weight = tensor_at(p, i);
+    char shape[128], expected[512], found[LF_ERROR_FIELD_BYTES];
+    size_t usual = 0;
+    for (size_t k = 1; k < MAX_CANDIDATES; k++) {
+        if (p->n_candidate[k] > p->n_candidate[usual]) usual = k;
+    }
+    bool has_usual = p->n_candidate[usual] && lf__scale_candidate(weight->name, usual, &p->name);
     format_expected(p, weight, shape, sizeof shape);
-    bool is_plain = lf__has_suffix(weight->name, ".weight");
-    snprintf(expected, sizeof expected, "%s of shape %s",
-             is_plain ? "weight_scale_inv, weight_scale, scale or qscale_weight" : "a scale beside it", shape);
+    snprintf(expected, sizeof expected, "%s, %s",
+             has_usual ? lf_buf_text(&p->name) : "weight_scale_inv, weight_scale, scale or qscale_weight beside it",
+             shape);
     snprintf(found, sizeof found, "no scale in any of %zu shards; the weight is in %s",
              lf_checkpoint_n_shard(p->checkpoint), file_of(p, weight));
     add(p, "scale-missing", weight, expected, found,
@@ -162,7 +172,7 @@ static size_t find_scales(pairing *p, size_t i, size_t *first, char *names, size
 {
     size_t count = 0, used = 0;
     names[0] = '\0';
-    for (size_t k = 0; lf__scale_candidate(tensor_at(p, i)->name, k, &p->name); k++) {
+    for (size_t k = 0; k < MAX_CANDIDATES && lf__scale_candidate(tensor_at(p, i)->name, k, &p->name); k++) {
         if (lf_buf_failed(&p->name)) {
             p->findings->failed = true;
             return 0;
@@ -170,6 +180,7 @@ static size_t find_scales(pairing *p, size_t i, size_t *first, char *names, size
         size_t found = lf__find_near(p->checkpoint, i, lf_buf_text(&p->name));
         if (found == SIZE_MAX || p->fate[found] == FATE_SIDE) continue;
         if (count++ == 0) *first = found;
+        p->n_candidate[k]++;
         p->fate[found] = FATE_SCALE;
         const char *last = strrchr(lf_buf_text(&p->name), '.');
         int length = used < names_bytes ? snprintf(names + used, names_bytes - used, "%s%s", count > 1 ? ", " : "",
@@ -194,7 +205,7 @@ static void pair_weight(pairing *p, size_t i)
     p->is_broken[i] = true; // unless everything below passes
     lf_logical_tensor layout = {0};
     if (count == 0) {
-        report_missing(p, weight);
+        p->is_missing[i] = true;
     } else if (count > 1) {
         add(p, "scale-ambiguous", weight, "exactly one scale", names,
             "remove the scale that does not belong to the weight", "more than one scale for");
@@ -399,8 +410,9 @@ lf_status lf__pair(lf_quant *quant, const lf__quant_config *config, lf_findings 
     pairing p = {.quant = quant, .checkpoint = quant->checkpoint, .config = *config, .findings = findings};
     p.fate = calloc(n ? n : 1, sizeof *p.fate);
     p.is_broken = calloc(n ? n : 1, sizeof *p.is_broken);
+    p.is_missing = calloc(n ? n : 1, sizeof *p.is_missing);
     p.scale_of = lf_realloc_array(NULL, n, sizeof *p.scale_of);
-    if (!p.fate || !p.is_broken || !p.scale_of) {
+    if (!p.fate || !p.is_broken || !p.is_missing || !p.scale_of) {
         status = lf_error_no_memory(err, 0);
         goto out;
     }
@@ -413,7 +425,10 @@ lf_status lf__pair(lf_quant *quant, const lf__quant_config *config, lf_findings 
         n_fp8++;
         pair_weight(&p, i);
     }
-    for (size_t i = 0; i < n; i++) check_leftover_scale(&p, i);
+    for (size_t i = 0; i < n; i++) {
+        if (p.is_missing[i]) report_missing(&p, i);
+        check_leftover_scale(&p, i);
+    }
     bool has_memory = collect_sides(&p) && collect_logical(&p) && !findings->failed;
     if (!has_memory) status = lf_error_no_memory(err, 0);
     report_families(&p);
@@ -422,6 +437,7 @@ lf_status lf__pair(lf_quant *quant, const lf__quant_config *config, lf_findings 
 out:
     free(p.fate);
     free(p.is_broken);
+    free(p.is_missing);
     free(p.scale_of);
     lf_buf_fini(&p.name);
     return status;

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// landfall check: the strict preflight of a model directory. Reads headers and JSON only; every finding names the file
+// or tensor, what was expected, what was found and what to do. Exit status 1 when there is an error.
+//
+// --json prints one object:
+//   model           the directory as given
+//   ok              no error was found
+//   architecture    of config.json, or null
+//   has_table       the architecture's parameter table was compared
+//   scheme          one line about the quantization
+//   shards, tensors, bytes, quantized, side_tensors    counts
+//   tensor_parallel_size
+//   errors, warnings, dropped                          counts; dropped: findings past the limit, counted but not listed
+//   findings        array of {code, severity, subject, message, expected, found, remedy}, errors first
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cli/show.h"
+#include "cli/verbs.h"
+#include "model/preflight.h"
+#include "plan/plan.h"
+
+typedef struct check_args {
+    int64_t tensor_parallel_size;
+    bool all;
+    bool json;
+} check_args;
+
+static const lf_opt check_opts[] = {
+    {.name = "tensor-parallel-size",
+     .alias = "-tp",
+     .kind = LF_OPT_INT,
+     .metavar = "N",
+     .help = "also check the partition over N ranks (default 1)",
+     .offset = offsetof(check_args, tensor_parallel_size),
+     .min = 1,
+     .max = LF_MAX_RANKS},
+    {.name = "tp",
+     .kind = LF_OPT_INT,
+     .metavar = "N",
+     .help = "the same",
+     .offset = offsetof(check_args, tensor_parallel_size),
+     .min = 1,
+     .max = LF_MAX_RANKS},
+    {.name = "all",
+     .kind = LF_OPT_FLAG,
+     .help = "print every finding, not 20 of each kind",
+     .offset = offsetof(check_args, all)},
+    {.name = "json", .kind = LF_OPT_FLAG, .help = "print JSON", .offset = offsetof(check_args, json)},
+};
+
+enum { SHOWN_PER_CODE = 20 };
+
+static void note_replication(lf_findings *findings, const lf_config *config, int64_t n_rank)
+{
+    int64_t n_replicated = 0, most = 1;
+    for (int64_t head = 0; head < config->num_key_value_heads; head++) {
+        int64_t copies = lf_plan_kv_copies(config, n_rank, head);
+        n_replicated += copies > 1;
+        most = LF_MAX(most, copies);
+    }
+    if (n_replicated == 0) return;
+    char found[96];
+    snprintf(found, sizeof found, "%" PRId64 " of %" PRId64 " KV heads on up to %" PRId64 " ranks each", n_replicated,
+             config->num_key_value_heads, most);
+    lf_finding_args args = {.code = "kv-replicated",
+                            .severity = LF_SEVERITY_NOTE,
+                            .subject = "num_key_value_heads",
+                            .found = found,
+                            .remedy = "nothing: K, V and their norms follow the heads; `landfall plan` lists them"};
+    lf_findings_add(findings, &args, "KV heads are replicated, because their query heads are on several ranks");
+}
+
+static void check_idle_ranks(lf_findings *findings, const char *field, int64_t n, int64_t n_rank)
+{
+    if (n >= n_rank) return;
+    char expected[64], found[32];
+    snprintf(expected, sizeof expected, "at most %" PRId64 " ranks", n);
+    snprintf(found, sizeof found, "%" PRId64 " ranks", n_rank);
+    lf_finding_args args = {.code = "ranks-idle",
+                            .severity = LF_SEVERITY_WARNING,
+                            .subject = field,
+                            .expected = expected,
+                            .found = found,
+                            .remedy = "use fewer ranks"};
+    lf_findings_add(findings, &args, "%" PRId64 " of %" PRId64 " ranks have no part of %s", n_rank - n, n_rank, field);
+}
+
+// Weights whose slice on some rank begins or ends inside a scale block: legal here, because scales are looked up by
+// global coordinates, and the classic mistake elsewhere (rows / 128 per rank).
+static lf_status note_cut_blocks(lf_preflight *pf, int64_t n_rank, lf_error *err)
+{
+    size_t n_cut = 0;
+    const char *first = NULL;
+    for (size_t i = 0; i < pf->parameters.count; i++) {
+        const lf_parameter *parameter = &pf->parameters.items[i];
+        const lf_logical_tensor *tensor = lf_quant_find(pf->quant, parameter->name);
+        if (!tensor || tensor->layout != LF_SCALE_BLOCK) continue;
+        bool is_cut = false;
+        for (int64_t rank = 0; rank < n_rank && !is_cut; rank++) {
+            lf_rank_plan plan;
+            lf_status status = lf_rank_plan_build(&plan, &pf->config, n_rank, rank, err);
+            if (status) return status;
+            lf_rect rect = lf_slice_rect(parameter, &pf->config, &plan);
+            is_cut = rect.row % tensor->block_rows != 0 || rect.col % tensor->block_cols != 0;
+        }
+        if (is_cut && n_cut++ == 0) first = parameter->name;
+    }
+    if (n_cut == 0) return LF_OK;
+    lf_finding_args args = {.code = "blocks-cut",
+                            .severity = LF_SEVERITY_NOTE,
+                            .subject = first,
+                            .remedy = "nothing: scales are looked up by the position in the whole weight"};
+    lf_findings_add(&pf->findings, &args, "%zu weights are cut inside a scale block, the first is '%s'", n_cut, first);
+    return LF_OK;
+}
+
+static lf_status check_ranks(lf_preflight *pf, int64_t n_rank, lf_error *err)
+{
+    if (n_rank == 1 || !pf->has_table) return LF_OK;
+    check_idle_ranks(&pf->findings, "num_attention_heads", pf->config.num_attention_heads, n_rank);
+    check_idle_ranks(&pf->findings, "intermediate_size", pf->config.intermediate_size, n_rank);
+    check_idle_ranks(&pf->findings, "vocab_size", pf->config.vocab_size, n_rank);
+    note_replication(&pf->findings, &pf->config, n_rank);
+    return note_cut_blocks(pf, n_rank, err);
+}
+
+static const char *architecture_of(const lf_preflight *pf)
+{
+    if (pf->has_table) return pf->config.architecture;
+    return json_string_value(json_array_get(json_object_get(pf->config_json, "architectures"), 0));
+}
+
+static void print_text(const lf_preflight *pf, const char *model, const check_args *args)
+{
+    const lf_findings *findings = &pf->findings;
+    char bytes[32];
+    const char *architecture = architecture_of(pf);
+    printf("%s: %s, %zu tensors in %zu shards, %s, %s\n\n", model, architecture ? architecture : "unknown architecture",
+           lf_checkpoint_count(pf->checkpoint), lf_checkpoint_n_shard(pf->checkpoint),
+           lf_show_bytes(bytes, sizeof bytes, lf_checkpoint_bytes(pf->checkpoint)), lf_quant_scheme(pf->quant));
+    lf_show_findings(stdout, findings, args->all ? 0 : SHOWN_PER_CODE);
+    printf("%s: %zu error%s, %zu warning%s%s\n", findings->n_error ? "failed" : "ok", findings->n_error,
+           findings->n_error == 1 ? "" : "s", findings->n_warning, findings->n_warning == 1 ? "" : "s",
+           pf->has_table ? "" : "; the parameter table was not compared");
+}
+
+static lf_status print_json(const lf_preflight *pf, const char *model, const check_args *args, lf_error *err)
+{
+    const lf_findings *findings = &pf->findings;
+    const char *architecture = architecture_of(pf);
+    json_t *root = json_pack("{s:o, s:b, s:o, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",        //
+                             "model", lf_show_text_json(model), "ok", findings->n_error == 0,                      //
+                             "architecture", architecture ? lf_show_text_json(architecture) : json_null(),         //
+                             "has_table", pf->has_table, "scheme", lf_quant_scheme(pf->quant),                     //
+                             "shards", (json_int_t)lf_checkpoint_n_shard(pf->checkpoint),                          //
+                             "tensors", (json_int_t)lf_checkpoint_count(pf->checkpoint),                           //
+                             "bytes", (json_int_t)lf_checkpoint_bytes(pf->checkpoint),                             //
+                             "quantized", (json_int_t)lf_quant_n_quantized(pf->quant),                             //
+                             "side_tensors", (json_int_t)lf_quant_n_side(pf->quant),                               //
+                             "tensor_parallel_size", (json_int_t)args->tensor_parallel_size,                       //
+                             "errors", (json_int_t)findings->n_error, "warnings", (json_int_t)findings->n_warning, //
+                             "dropped", (json_int_t)findings->n_dropped, "findings", lf_show_findings_json(findings));
+    return lf_show_json(root, err);
+}
+
+static int run_check(const lf_verb *verb, int argc, char **argv)
+{
+    check_args args = {.tensor_parallel_size = 1};
+    const char *model = NULL;
+    bool is_done = false;
+    lf_error err = {0};
+    lf_preflight pf = {0};
+    lf_status status = lf_opts_parse(verb, argc, argv, &args, &model, 1, &is_done, &err);
+    if (status) return lf_cli_fail(verb, &err);
+    if (is_done) return 0;
+    if (!model) {
+        lf_error_set(&err, LF_ERR_USAGE, "MODEL is missing; `landfall check --help` shows the usage");
+        return lf_cli_fail(verb, &err);
+    }
+    status = lf_preflight_run(&pf, model, &err);
+    if (!status) status = check_ranks(&pf, args.tensor_parallel_size, &err);
+    if (!status && pf.findings.failed) status = lf_error_no_memory(&err, 0);
+    int exit_status = pf.findings.n_error ? lf_status_exit(LF_ERR_FINDINGS) : 0;
+    if (!status && args.json)
+        status = print_json(&pf, model, &args, &err);
+    else if (!status)
+        print_text(&pf, model, &args);
+    lf_preflight_fini(&pf);
+    return status ? lf_cli_fail(verb, &err) : exit_status;
+}
+
+const lf_verb lf_verb_check = {
+    .name = "check",
+    .operands = "MODEL",
+    .summary = "strict preflight: files, scales, parameters; headers only",
+    .opts = check_opts,
+    .n_opt = LF_ARRAY_LENGTH(check_opts),
+    .run = run_check,
+};
