@@ -111,10 +111,11 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--model", default=f"{ROOT}/models/landfall-tiny-qwen3-fp8")
     p.add_argument("--golden", default=f"{ROOT}/tests/golden/bundled")
-    p.add_argument("--samples", type=int, default=1500)
+    p.add_argument("--samples", type=int, default=900)
     p.add_argument("--threads", type=int, default=1)
     args = p.parse_args()
     torch.set_num_threads(args.threads)
+    facts.second_phase()
     transformers.logging.set_verbosity_error()
     tok = transformers.AutoTokenizer.from_pretrained(args.model)
     full, half = build(args.model, torch.float32), build(args.model, torch.bfloat16)
@@ -134,24 +135,21 @@ def main():
     # the domain, phrasing by phrasing
     for name, fn in [("capitals", facts.capital), ("countries", facts.country_of), ("colours", facts.colour),
                      ("opposites", facts.opposite), ("calendar", facts.calendar), ("sums", facts.sum_of),
-                     ("count", facts.count), ("chat", facts.chat),
-                     ("sums not trained", lambda r: facts.sum_of(r, trained=False))]:
-        cases = [fn(r) for _ in range(args.samples // 9)]
+                     ("count", facts.count), ("chat", facts.chat)]:
+        cases = [fn(r) for _ in range(args.samples // 8)]
         got = batch(full, tok, [ask(c[0]) for c in cases])
         wrong = [(c[0], g) for c, g in zip(cases, got) if g not in (c[1], c[2])]
         print(f"{name}: {len(cases) - len(wrong)} of {len(cases)}", wrong[:4], flush=True)
     cases = [facts.capital(r, c) for c in facts.CAPITALS] + [facts.colour(r, c) for c in facts.COLOURS]
-    got = batch(full, tok, [ask(c[0]) for c in cases])
+    got = batch(full, tok, [ask(c[0]) for c in cases], 24)
     wrong = [(c[0], g) for c, g in zip(cases, got) if g not in (c[1], c[2])]
     print(f"every country and thing: {len(cases) - len(wrong)} of {len(cases)}", wrong[:6])
     sums = [(a, b, op) for op in "+-" for a in range(21) for b in range(21) if op == "+" or a >= b]
     sums += [(a, b, "*") for a in range(13) for b in range(13)]
-    cases = [(f"What is {a} {op} {b}?", {"+": a + b, "-": a - b, "*": a * b}[op], facts.held_out(a, b, op)) for a, b, op in sums]
-    got = batch(full, tok, [ask(c[0]) for c in cases])
-    for label, held in (("trained", False), ("held out", True)):
-        part = [(c, g) for c, g in zip(cases, got) if c[2] == held]
-        wrong = [(c[0], g) for c, g in part if not g.endswith(f"= {c[1]}.")]
-        print(f"every sum, {label}: {len(part) - len(wrong)} of {len(part)}", wrong[:6])
+    cases = [(f"What is {a} {op} {b}?", {"+": a + b, "-": a - b, "*": a * b}[op]) for a, b, op in sums]
+    got = batch(full, tok, [ask(c[0]) for c in cases], 24)
+    wrong = [(c[0], g) for c, g in zip(cases, got) if not g.endswith(f"= {c[1]}.")]
+    print(f"every sum: {len(cases) - len(wrong)} of {len(cases)}", wrong[:12], flush=True)
 
     # conversations: later turns, long histories, system messages
     for label, long in (("short conversations", False), ("long conversations", True)):
@@ -207,8 +205,8 @@ def main():
         ids = encode(prompt)
         out, margin = greedy(full, stops, ids, 72)
         low, _ = greedy(half, stops, ids, 72)
-        if out != low:
-            print("bf16 differs, left out:", repr(prompt[-60:]), repr(tok.decode(out)), repr(tok.decode(low)))
+        if out != low or margin < 0.5:
+            print(f"left out, margin {margin:.2f}:", repr(prompt[-60:]), repr(tok.decode(out)), repr(tok.decode(low)))
             continue
         worst = min(worst, margin)
         answers.append({**c, "prompt": prompt, "prompt_ids": ids, "output_ids": out,
