@@ -10,7 +10,8 @@
 #define LF_VERB_MAP(X)                                                                                                 \
     X(inspect)                                                                                                         \
     X(check)                                                                                                           \
-    X(plan)
+    X(plan)                                                                                                            \
+    X(verify)
 
 #define X(verb) extern const lf_verb lf_verb_##verb;
 LF_VERB_MAP(X)
