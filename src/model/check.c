@@ -14,8 +14,8 @@
 static const char unexpected_remedy[] =
     "the config does not match the checkpoint, or the checkpoint holds parts that this architecture does not have";
 
-// A missing parameter whose tensor was refused earlier (an FP8 weight without scale, a tensor of a refused shard) is
-// already reported by that finding. The subjects of the errors so far, sorted.
+// A missing parameter whose tensor was refused earlier (in two shards, not where the index says) is already reported
+// by that finding. The subjects of the errors so far, sorted.
 typedef struct subjects {
     const char **items; // OWNED array of BORROWED names
     size_t count;

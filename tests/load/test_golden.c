@@ -12,11 +12,11 @@
 
 #include <cmocka.h>
 
+#include "../support/synthetic.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "fake_device.h"
 #include "load/load.h"
-#include "synthetic.h"
 #include "tests.h"
 
 static const char *const goldens[] = {

@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
+#include "../support/synthetic.h"
 #include "base/mem.h"
 #include "load/load.h"
-#include "synthetic.h"
 #include "tests.h"
 
 static const char config_text[] =

@@ -13,12 +13,12 @@
 
 #include <cmocka.h>
 
+#include "../support/synthetic.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/par.h"
 #include "fake_device.h"
 #include "load/load.h"
-#include "synthetic.h"
 #include "tests.h"
 
 static const char plain_config[] =

@@ -4,6 +4,7 @@
 #ifndef LF_TESTS_MODEL_H
 #define LF_TESTS_MODEL_H
 
+int test_check(void);
 int test_config(void);
 int test_config_rope(void);
 int test_rope(void);

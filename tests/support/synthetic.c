@@ -25,7 +25,7 @@ static void write_file(const synthetic *s, const char *name, const char *bytes, 
 
 void synthetic_begin(synthetic *s, const char *config_text)
 {
-    *s = (synthetic){.folder = "/tmp/lf_test_load_XXXXXX"};
+    *s = (synthetic){.folder = "/tmp/lf_test_XXXXXX"};
     assert_non_null(mkdtemp(s->folder));
     write_file(s, "config.json", config_text, strlen(config_text));
     json_t *json = NULL;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Checkpoint folders made by a test: a config.json and one model.safetensors, tensor by tensor.
-#ifndef LF_TESTS_LOAD_SYNTHETIC_H
-#define LF_TESTS_LOAD_SYNTHETIC_H
+#ifndef LF_TESTS_SUPPORT_SYNTHETIC_H
+#define LF_TESTS_SUPPORT_SYNTHETIC_H
 
 #include "base/buf.h"
 #include "base/num.h"
