@@ -4,8 +4,14 @@
 #ifndef LF_TESTS_ENGINE_H
 #define LF_TESTS_ENGINE_H
 
+int test_batch(void);
+int test_faults(void);
+int test_golden(void);
 int test_kv(void);
+int test_open(void);
+int test_requests(void);
 int test_sample(void);
 int test_sched(void);
+int test_threads(void);
 
 #endif
