@@ -5,7 +5,7 @@
 
 int main(void)
 {
-    int failed = test_linear() + test_rowwise() + test_attention();
+    int failed = test_kernels() + test_linear() + test_rowwise() + test_attention();
     test_device_close();
     return failed ? 1 : 0;
 }

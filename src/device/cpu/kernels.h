@@ -30,6 +30,10 @@ enum {
     LF_PANEL_STRIPS = LF_PANEL_ROWS / LF_STRIP_ROWS,
 };
 
+// How far ahead of its own columns the first tile to touch a panel asks for weights: far enough for memory, near enough
+// for the first level cache.
+enum { LF_PREFETCH_PAIRS = 16 };
+
 // multiply: sum[t][r] += over columns k of x[t][k] * panel row r, column k; for t in [0, n_tok) and the rows r of
 // strips [strip, strip + n_strip). Increasing k. `sum` points at row 0 of the panel, 64 floats of which may be written.
 typedef struct lf_multiply_args {

@@ -10,8 +10,10 @@
 
 #include "base/par.h"
 
-// Pairs of columns of a panel that stay in the first or second level cache while the tokens of a block pass.
-enum { CHUNK_PAIRS = 128 };
+// Pairs of columns that all tokens of a block pass over before the next: a few tokens leave them in the first level
+// cache, so that each weight comes from memory once; many tokens amortize loading and storing their sums over more
+// columns, in the second level.
+enum { FEW_TOKENS = 16, FEW_CHUNK_PAIRS = 32, CHUNK_PAIRS = 256 };
 
 typedef struct linear_job {
     lf_cpu_device *cpu;
@@ -91,7 +93,7 @@ static void multiply_strips(const linear_job *job, float *sum, size_t x_first, s
 {
     const lf_weight *weight = job->args->weight;
     memset(sum, 0, n_tok * LF_PANEL_ROWS * sizeof *sum);
-    size_t chunk = n_tok == 1 ? weight->n_pair : CHUNK_PAIRS;
+    size_t chunk = n_tok == 1 ? weight->n_pair : n_tok <= FEW_TOKENS ? FEW_CHUNK_PAIRS : CHUNK_PAIRS;
     for (size_t pair = 0; pair < weight->n_pair; pair += chunk) {
         job->cpu->kernels.multiply(&(lf_multiply_args){
             .sum = sum,

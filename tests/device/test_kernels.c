@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every kernel of every instruction set this processor has, against __ref: all lengths through two vectors and a tail,
+// unaligned rows, extreme values; the choice at start-up, and that it refuses a wrong kernel.
+#include "tests.h"
+
+#include <math.h>
+
+#include "device/cpu/kernels.h"
+
+enum { LONGEST = 2 * 64 + 1, SLACK = 24 };
+
+// Kernels of the instruction sets that can run here, __ref first.
+static size_t runnable(const lf_cpu_kernels *sets[3])
+{
+    size_t n = 0;
+    for (int isa = LF_CPU_ISA_REF; isa <= LF_CPU_ISA_AVX512 && isa <= (int)lf_cpu_isa_best(); isa++) {
+        sets[n++] = lf_cpu_kernels_of((lf_cpu_isa)isa);
+    }
+    return n;
+}
+
+static void fill(test_random *random, float *row, size_t n)
+{
+    for (size_t i = 0; i < n; i++) row[i] = lf_bf16_to_f32(lf_bf16_from_f32(test_random_normal(random)));
+}
+
+static void fill_bits(test_random *random, lf_bf16 *row, size_t n)
+{
+    for (size_t i = 0; i < n; i++) row[i] = lf_bf16_from_f32(test_random_normal(random));
+}
+
+static void multiply_gives_the_same_bits(void **state)
+{
+    test_random random = {1};
+    const lf_cpu_kernels *sets[3];
+    size_t n_set = runnable(sets);
+    enum { TOKENS = 14, PAIRS = 40 };
+    lf_bf16 *panel = aligned_alloc(64, PAIRS * LF_PANEL_PAIR * sizeof *panel);
+    float *x = malloc(TOKENS * (2 * PAIRS + 3) * sizeof *x), *sums[2];
+    for (int i = 0; i < 2; i++) sums[i] = malloc(TOKENS * 70 * sizeof(float));
+    fill_bits(&random, panel, PAIRS * LF_PANEL_PAIR);
+    fill(&random, x, TOKENS * (2 * PAIRS + 3));
+    for (size_t set = 1; set < n_set; set++) {
+        for (size_t n_tok = 0; n_tok <= TOKENS; n_tok++) {
+            for (size_t window = 0; window < 10; window++) {
+                static const size_t strips[10][2] = {{0, 1}, {1, 1}, {2, 1}, {3, 1}, {0, 2},
+                                                     {1, 2}, {2, 2}, {0, 3}, {1, 3}, {0, 4}};
+                fill(&random, sums[0], TOKENS * 70);
+                memcpy(sums[1], sums[0], TOKENS * 70 * sizeof(float));
+                for (int i = 0; i < 2; i++) {
+                    lf_multiply_args args = {.sum = sums[i],
+                                             .sum_stride = 70,
+                                             .x = x + 1,
+                                             .x_stride = 2 * PAIRS + 2,
+                                             .n_tok = n_tok,
+                                             .panel = panel,
+                                             .n_pair = 1 + window * 4,
+                                             .strip = strips[window][0],
+                                             .n_strip = strips[window][1]};
+                    sets[i ? set : 0]->multiply(&args);
+                }
+                assert_memory_equal(sums[0], sums[1], TOKENS * 70 * sizeof(float));
+            }
+        }
+    }
+    free(panel);
+    free(x);
+    for (int i = 0; i < 2; i++) free(sums[i]);
+}
+
+static void packing_gives_the_same_bits(void **state)
+{
+    test_random random = {2};
+    const lf_cpu_kernels *sets[3];
+    size_t n_set = runnable(sets);
+    lf_bf16 src[64 * 80];
+    static lf_bf16 expected[3 * LF_VALUE_PANEL], found[3 * LF_VALUE_PANEL];
+    fill_bits(&random, src, 64 * 80);
+    for (size_t set = 1; set < n_set; set++) {
+        for (size_t n_col = 1; n_col <= 70; n_col++) {
+            for (size_t n_row = 1; n_row <= 20; n_row++) {
+                memset(expected, 0xee, sizeof expected);
+                memset(found, 0xee, sizeof found);
+                sets[0]->pack_rows(expected, n_col % 44, src + 1, 77, n_row, n_col);
+                sets[set]->pack_rows(found, n_col % 44, src + 1, 77, n_row, n_col);
+                assert_memory_equal(expected, found, sizeof found);
+            }
+        }
+        for (size_t n_col = 1; n_col <= 160; n_col++) {
+            memset(expected, 0xee, sizeof expected);
+            memset(found, 0xee, sizeof found);
+            sets[0]->pack_pairs(expected, src + 3, n_col % 3 ? src + 500 : NULL, n_col);
+            sets[set]->pack_pairs(found, src + 3, n_col % 3 ? src + 500 : NULL, n_col);
+            assert_memory_equal(expected, found, sizeof found);
+        }
+    }
+}
+
+static void conversions_give_the_same_bits(void **state)
+{
+    const lf_cpu_kernels *sets[3];
+    size_t n_set = runnable(sets);
+    static lf_bf16 all[65536], back[65536];
+    static float wide[2][65536];
+    for (size_t i = 0; i < 65536; i++) all[i] = (lf_bf16)i;
+    for (size_t set = 1; set < n_set; set++) {
+        sets[0]->expand(wide[0], all, 65536);
+        sets[set]->expand(wide[1], all, 65536);
+        assert_memory_equal(wide[0], wide[1], sizeof wide[0]);
+        sets[set]->narrow(back, wide[1], NULL, 65536);
+        for (size_t i = 0; i < 65536; i++) assert_int_equal(back[i], lf_bf16_from_f32(wide[0][i]));
+        // Every pattern of the dropped half on a few kept ones: ties, carries into the exponent, overflow to infinity,
+        // NaN payloads.
+        static const uint16_t kept[] = {0x3f80, 0x3f81, 0x3fff, 0x7f7f, 0xff7f, 0x7f80,
+                                        0xff80, 0x7fff, 0x0000, 0x8000, 0x007f};
+        for (size_t k = 0; k < sizeof kept / sizeof *kept; k++) {
+            for (uint32_t low = 0; low < 65536; low++) wide[0][low] = lf_f32_from_bits((uint32_t)kept[k] << 16 | low);
+            sets[set]->narrow(back, wide[0], NULL, 65536);
+            for (uint32_t low = 0; low < 65536; low++) assert_int_equal(back[low], lf_bf16_from_f32(wide[0][low]));
+        }
+        test_random random = {3};
+        float bias[LONGEST];
+        for (size_t n = 0; n <= LONGEST; n++) {
+            fill(&random, bias, LONGEST);
+            fill(&random, wide[0], LONGEST);
+            memset(back, 0, sizeof back);
+            sets[set]->narrow(back + 1, wide[0], bias, n);
+            for (size_t i = 0; i < n; i++) assert_int_equal(back[i + 1], lf_bf16_from_f32(wide[0][i] + bias[i]));
+            assert_int_equal(back[n + 1], 0);
+        }
+    }
+}
+
+static void assert_rows_close(const lf_bf16 *a, const lf_bf16 *b, size_t n, const char *what)
+{
+    for (size_t i = 0; i < n; i++) test_assert_close(lf_bf16_to_f32(a[i]), lf_bf16_to_f32(b[i]), 1, 1e-35f, what, i);
+}
+
+static void rows_agree_for_every_length(void **state)
+{
+    test_random random = {4};
+    const lf_cpu_kernels *sets[3];
+    size_t n_set = runnable(sets);
+    lf_bf16 x[LONGEST + SLACK], up[LONGEST + SLACK], start[LONGEST + SLACK], y[2][LONGEST + SLACK],
+        residual[2][LONGEST + SLACK];
+    float weight[LONGEST + SLACK];
+    for (size_t set = 1; set < n_set; set++) {
+        for (size_t n = 1; n <= LONGEST; n++) {
+            fill_bits(&random, x, LONGEST + SLACK);
+            fill_bits(&random, up, LONGEST + SLACK);
+            fill_bits(&random, start, LONGEST + SLACK);
+            fill(&random, weight, LONGEST + SLACK);
+            const lf_cpu_kernels *kernels[2] = {sets[0], sets[set]};
+            for (int i = 0; i < 2; i++) {
+                memset(y[i], 0, sizeof y[i]);
+                memcpy(residual[i], start, sizeof start);
+                kernels[i]->norm(y[i] + 3, x + 1, n % 2 ? residual[i] + 5 : NULL, weight + 1, n, 1e-6f);
+            }
+            assert_memory_equal(residual[0], residual[1], sizeof residual[0]);
+            assert_rows_close(y[0], y[1], LONGEST + SLACK, "norm");
+            for (int i = 0; i < 2; i++) kernels[i]->gate(y[i] + 3, x + 1, up + 5, n);
+            assert_rows_close(y[0], y[1], LONGEST + SLACK, "gate");
+            for (int i = 0; i < 2; i++) {
+                memcpy(y[i], start, sizeof start);
+                kernels[i]->rotate(y[i] + 1, weight, n / 2);
+            }
+            for (size_t j = 0; j < LONGEST + SLACK; j++) {
+                // Products may cancel: the unit is that of the larger product.
+                test_assert_close(lf_bf16_to_f32(y[0][j]), lf_bf16_to_f32(y[1][j]), 1, 1e-6f, "rotate", j);
+            }
+        }
+    }
+}
+
+static void softmax_steps_agree(void **state)
+{
+    test_random random = {5};
+    const lf_cpu_kernels *sets[3];
+    size_t n_set = runnable(sets);
+    for (size_t set = 1; set < n_set; set++) {
+        for (size_t trial = 0; trial < 2000; trial++) {
+            size_t begin = test_random_bits(&random) % 65, end = test_random_bits(&random) % 65, n_out = trial % 70;
+            float s[2][LF_KEY_CHUNK], out[2][80], m[2], l[2];
+            fill(&random, s[0], LF_KEY_CHUNK);
+            for (size_t j = 0; j < LF_KEY_CHUNK; j++) s[0][j] *= 30;
+            fill(&random, out[0], 80);
+            memcpy(s[1], s[0], sizeof s[0]);
+            memcpy(out[1], out[0], sizeof out[0]);
+            m[0] = m[1] = trial % 3 ? 10 * test_random_normal(&random) : -INFINITY;
+            l[0] = l[1] = trial % 3 ? 1 + test_random_uniform(&random) : 0;
+            for (int i = 0; i < 2; i++) {
+                lf_soften_args args = {.s = s[i],
+                                       .begin = begin,
+                                       .end = end,
+                                       .scale = 0.3f,
+                                       .m = &m[i],
+                                       .l = &l[i],
+                                       .out = out[i],
+                                       .n_out = n_out};
+                sets[i ? set : 0]->soften(&args);
+            }
+            assert_true(m[0] == m[1]);
+            assert_true(fabsf(l[0] - l[1]) <= 2e-6f * l[0]);
+            for (size_t j = 0; j < LF_KEY_CHUNK; j++) assert_true(fabsf(s[0][j] - s[1][j]) <= 3e-7f * s[0][j] + 1e-37f);
+            for (size_t j = 0; j < 80; j++)
+                assert_true(fabsf(out[0][j] - out[1][j]) <= 3e-7f * fabsf(out[0][j]) + 1e-37f);
+        }
+        float s[LF_KEY_CHUNK] = {1, NAN}, out[1] = {1}, m = 0, l = 1;
+        sets[set]->soften(
+            &(lf_soften_args){.s = s, .begin = 0, .end = 2, .scale = 1, .m = &m, .l = &l, .out = out, .n_out = 1});
+        assert_true(isnan(l)); // a broken score does not vanish
+    }
+}
+
+static void surveys_agree(void **state)
+{
+    test_random random = {6};
+    const lf_cpu_kernels *sets[3];
+    size_t n_set = runnable(sets);
+    static const float odd[] = {NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 0};
+    for (size_t set = 1; set < n_set; set++) {
+        for (size_t n = 0; n <= 300; n++) {
+            float x[301];
+            fill(&random, x, 301);
+            x[n] = 1e38f; // beyond the row
+            for (size_t i = 0; n && i < n % 7; i++)
+                x[test_random_bits(&random) % n] = odd[test_random_bits(&random) % 6];
+            if (n % 11 == 0) {
+                for (size_t i = 0; i < n; i++) x[i] = odd[i % 3];
+            }
+            lf_row_survey a = sets[0]->survey(x, n), b = sets[set]->survey(x, n);
+            assert_true(a.max == b.max);
+            assert_int_equal(a.n_broken, b.n_broken);
+            assert_int_equal(a.n_minus_infinity, b.n_minus_infinity);
+        }
+    }
+}
+
+// Every 64th float of [-87.3, 0] and the places where the polynomial's argument changes sign.
+static void exp_is_within_its_stated_error(void **state)
+{
+    const lf_cpu_kernels *sets[3];
+    size_t n_set = runnable(sets);
+    for (size_t set = 0; set < n_set; set++) {
+        double worst = 0;
+        float x[1024], e[1024];
+        uint32_t last = lf_f32_bits(87.3f);
+        for (uint32_t bits = 0; bits < last;) {
+            for (size_t i = 0; i < 1024; i++, bits += bits < 0x3a000000u ? 65536 : 64)
+                x[i] = -lf_f32_from_bits(bits < last ? bits : last);
+            sets[set]->exponentiate(e, x, 1024, 0, 1);
+            for (size_t i = 0; i < 1024; i++) {
+                double exact = exp((double)x[i]), unit = ldexp(1, ilogb(exact) - 23);
+                worst = fmax(worst, fabs((double)e[i] - exact) / unit);
+            }
+        }
+        if (worst > 1.02) fail_msg("exp is off by %g units in the last place", worst);
+        for (size_t n = 0; n <= 40; n++) {
+            float sum = 0;
+            for (size_t i = 0; i < 41; i++) x[i] = e[i] = -(float)i;
+            float got = sets[set]->exponentiate(e, x, n, 0.5f, 2);
+            for (size_t i = 0; i < n; i++) sum += expf((x[i] - 0.5f) * 2);
+            assert_true(fabsf(sum - got) <= 1e-6f * sum);
+            assert_true(e[n] == -(float)n);
+        }
+        float edge[3] = {-INFINITY, -200, -1e30f};
+        assert_true(sets[set]->exponentiate(edge, edge, 3, 0, 1) < 1e-37f);
+    }
+}
+
+static float wrong_exponentiate(float *dst, const float *x, size_t n, float offset, float factor)
+{
+    float sum = lf_exponentiate__ref(dst, x, n, offset, factor);
+    dst[n - 1] *= 1.001f;
+    return sum;
+}
+
+static void wrong_multiply(const lf_multiply_args *args)
+{
+    lf_multiply__ref(args);
+    if (args->n_tok == 3) args->sum[1] = nextafterf(args->sum[1], 1e9f);
+}
+
+static void start_up_check_accepts_and_refuses(void **state)
+{
+    const lf_cpu_kernels *sets[3];
+    size_t n_set = runnable(sets);
+    lf_cpu_kernels chosen;
+    lf_cpu_kernels_choose(&chosen, lf_cpu_isa_best());
+    for (int kernel = 0; kernel < LF_KERNEL_COUNT; kernel++) {
+        assert_true(lf_cpu_kernel_agrees(kernel, sets[0]));
+        assert_true(lf_cpu_kernel_agrees(kernel, &chosen));
+    }
+    if (n_set > 1) assert_ptr_equal(chosen.multiply, sets[n_set - 1]->multiply);
+    chosen.exponentiate = wrong_exponentiate;
+    chosen.multiply = wrong_multiply;
+    assert_false(lf_cpu_kernel_agrees(LF_KERNEL_exponentiate, &chosen));
+    assert_false(lf_cpu_kernel_agrees(LF_KERNEL_multiply, &chosen));
+}
+
+int test_kernels(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(multiply_gives_the_same_bits),
+        cmocka_unit_test(packing_gives_the_same_bits),
+        cmocka_unit_test(conversions_give_the_same_bits),
+        cmocka_unit_test(rows_agree_for_every_length),
+        cmocka_unit_test(softmax_steps_agree),
+        cmocka_unit_test(surveys_agree),
+        cmocka_unit_test(exp_is_within_its_stated_error),
+        cmocka_unit_test(start_up_check_accepts_and_refuses),
+    };
+    return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
+}
