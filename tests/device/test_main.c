@@ -5,7 +5,8 @@
 
 int main(void)
 {
-    int failed = test_kernels() + test_linear() + test_rowwise() + test_attention();
+    int failed = test_memory() + test_kernels() + test_linear() + test_rowwise() + test_attention() + test_sample() +
+                 test_logprob();
     test_device_close();
     return failed ? 1 : 0;
 }
