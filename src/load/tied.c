@@ -31,11 +31,12 @@ static void compare_rows(void *ctx, size_t begin, size_t end, int thread)
     for (int64_t row = (int64_t)begin; values && row < (int64_t)end && !atomic_load(&job->differs); row += TILE_ROWS) {
         for (int64_t col = 0; col < job->n_col; col += LF__TILE_COLUMNS) {
             lf_dequant_report report = {0};
+            lf_error ignored;
             lf_rect rect = {row, col, LF_MIN(TILE_ROWS, (int64_t)end - row),
                             LF_MIN(LF__TILE_COLUMNS, job->n_col - col)};
             size_t stride = (size_t)rect.n_col, bytes = (size_t)rect.n_row * stride * sizeof *values;
-            if (lf_dequant_bf16(job->a, rect, job->rounding, values, stride, &report, NULL) ||
-                lf_dequant_bf16(job->b, rect, job->rounding, values + tile, stride, &report, NULL) ||
+            if (lf_dequant_bf16(job->a, rect, job->rounding, values, stride, &report, &ignored) ||
+                lf_dequant_bf16(job->b, rect, job->rounding, values + tile, stride, &report, &ignored) ||
                 memcmp(values, values + tile, bytes) != 0) {
                 atomic_store(&job->differs, true);
             }

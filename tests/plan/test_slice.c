@@ -28,16 +28,19 @@ static lf_config parse(const char *text)
     return config;
 }
 
-static const char *const configs[] = {
-    "{\"model_type\": \"qwen3\", \"hidden_size\": 12, \"intermediate_size\": 17, \"num_hidden_layers\": 2, "
-    "\"num_attention_heads\": 7, \"num_key_value_heads\": 1, \"head_dim\": 4, \"vocab_size\": 19, "
-    "\"attention_bias\": true}",
-    "{\"model_type\": \"llama\", \"hidden_size\": 12, \"intermediate_size\": 16, \"num_hidden_layers\": 1, "
-    "\"num_attention_heads\": 6, \"num_key_value_heads\": 3, \"vocab_size\": 10, \"mlp_bias\": true, "
-    "\"tie_word_embeddings\": true}",
-    "{\"model_type\": \"qwen2\", \"hidden_size\": 40, \"intermediate_size\": 24, \"num_hidden_layers\": 1, "
-    "\"num_attention_heads\": 10, \"num_key_value_heads\": 5, \"head_dim\": 2, \"vocab_size\": 33}",
-};
+#define QWEN3                                                                                                          \
+    "{\"model_type\": \"qwen3\", \"hidden_size\": 12, \"intermediate_size\": 17, \"num_hidden_layers\": 2, "           \
+    "\"num_attention_heads\": 7, \"num_key_value_heads\": 1, \"head_dim\": 4, \"vocab_size\": 19, "                    \
+    "\"attention_bias\": true}"
+#define LLAMA                                                                                                          \
+    "{\"model_type\": \"llama\", \"hidden_size\": 12, \"intermediate_size\": 16, \"num_hidden_layers\": 1, "           \
+    "\"num_attention_heads\": 6, \"num_key_value_heads\": 3, \"vocab_size\": 10, \"mlp_bias\": true, "                 \
+    "\"tie_word_embeddings\": true}"
+#define QWEN2                                                                                                          \
+    "{\"model_type\": \"qwen2\", \"hidden_size\": 40, \"intermediate_size\": 24, \"num_hidden_layers\": 1, "           \
+    "\"num_attention_heads\": 10, \"num_key_value_heads\": 5, \"head_dim\": 2, \"vocab_size\": 33}"
+
+static const char *const configs[] = {QWEN3, LLAMA, QWEN2};
 
 static void one_rank_holds_the_table_as_it_is(void **state)
 {
