@@ -75,7 +75,7 @@ CONTEXTS = {
                                    {"role": "assistant", "content": "", "tool_calls": [
                                        {"id": "abcdef123", "type": "function", "function": {"name": "get_weather", "arguments": {"city": "Bern"}}},
                                        {"id": "abcdef124", "type": "function", "function": {"name": "make_order", "arguments": {
-                                           "items": [{"sku": "é-1", "count": 2, "price": 1.0}], "deep": {"a": [None, True, False, 1e100, -0.0, 12345678901234567890]}}}}]},
+                                           "items": [{"sku": "é-1", "count": 2, "price": 1.0}], "deep": {"a": [None, True, False, 1e100, -0.0, 1234567890123456789]}}}}]},
                                    RESULT, {"role": "tool", "tool_call_id": "abcdef124", "content": "done"}],
                       "tools": [WEATHER, NESTED], "add_generation_prompt": True},
     "tool_call_bad_id": {"messages": [U, call("get_weather", ARGS, id="x"), dict(RESULT, tool_call_id="x")], "add_generation_prompt": True},
