@@ -298,33 +298,71 @@ static bool read_entry(lf__shard *shard, lf__pull *pull, lf__text key)
     return true;
 }
 
-static bool read_metadata(lf__shard *shard, lf__pull *pull)
+// The keys of __metadata__, to see whether one stands there twice.
+typedef struct key_list {
+    const char **items; // OWNED
+    size_t count, capacity;
+    lf__arena text;
+} key_list;
+
+static bool add_key(key_list *keys, lf__pull *pull, lf__text key)
+{
+    const char *copy = lf__arena_copy(&keys->text, key);
+    if (copy && lf_array_grow((void **)&keys->items, &keys->capacity, keys->count + 1, sizeof *keys->items)) {
+        keys->items[keys->count++] = copy;
+        return true;
+    }
+    pull->no_memory = true;
+    return lf__pull_fail(pull, "out of memory");
+}
+
+static void check_keys(lf__shard *shard, const key_list *keys)
+{
+    uint32_t *order = lf_realloc_array(NULL, keys->count, sizeof *order);
+    if (!order || !lf__sort_names(keys->items, keys->count, order)) shard->findings.failed = true;
+    for (size_t i = 1; !shard->findings.failed && i < keys->count; i++) {
+        const char *key = keys->items[order[i]];
+        if (strcmp(key, keys->items[order[i - 1]]) != 0) continue;
+        WARN(shard, "metadata-duplicate-key", shard->file_name, NULL, "__metadata__ of %s holds the key '%.60s' twice",
+             shard->file_name, key);
+    }
+    free(order);
+}
+
+static bool read_metadata_members(lf__pull *pull, key_list *keys, bool *is_bad)
 {
     lf__text key, value;
-    bool is_first = true, is_bad = false;
+    bool is_first = true;
+    lf__pull_open(pull, '{');
+    while (lf__pull_member(pull, &is_first, &key)) {
+        key.length = LF_MIN(key.length, (size_t)LF__MAX_NAME_BYTES);
+        if (!add_key(keys, pull, key)) return false;
+        bool is_string = lf__pull_peek(pull) == '"';
+        *is_bad |= !is_string;
+        if (!(is_string ? lf__pull_string(pull, &value) : lf__pull_skip(pull))) return false;
+    }
+    return !pull->problem;
+}
+
+static bool read_metadata(lf__shard *shard, lf__pull *pull)
+{
     char next = lf__pull_peek(pull);
+    bool is_bad = next != '{';
     if (next == 'n') {
         WARN(shard, "metadata-null", shard->file_name, NULL, "__metadata__ of %s is null instead of an object",
              shard->file_name);
         return lf__pull_skip(pull);
     }
-    if (next != '{') {
-        is_bad = true;
-        if (!lf__pull_skip(pull)) return false;
-    } else {
-        lf__pull_open(pull, '{');
-        while (lf__pull_member(pull, &is_first, &key)) {
-            bool is_string = lf__pull_peek(pull) == '"';
-            is_bad |= !is_string;
-            if (!(is_string ? lf__pull_string(pull, &value) : lf__pull_skip(pull))) return false;
-        }
-        if (pull->problem) return false;
-    }
-    if (is_bad) {
+    key_list keys = {0};
+    bool is_read = is_bad ? lf__pull_skip(pull) : read_metadata_members(pull, &keys, &is_bad);
+    if (is_read) check_keys(shard, &keys);
+    free(keys.items);
+    lf__arena_fini(&keys.text);
+    if (is_read && is_bad) {
         REFUSE(shard, "metadata-invalid", shard->file_name, malformed, "__metadata__ of %s is not an object of strings",
                shard->file_name);
     }
-    return true;
+    return is_read;
 }
 
 static bool read_members(lf__shard *shard, lf__pull *pull)

@@ -97,6 +97,11 @@ lf_status lf_quant_open(lf_quant **out, const lf_checkpoint *checkpoint, const j
         return status;
     }
     describe(quant);
+    lf__modules_check(&quant_config, quant, findings);
+    if (findings->failed) {
+        lf_quant_close(quant);
+        return lf_error_no_memory(err, 0);
+    }
     *out = quant;
     return LF_OK;
 }
