@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs the test groups of quant; the exit status counts failed tests.
+#include "tests.h"
+
+int main(void) { return test_pair() + test_family() + test_dequant() + test_golden() ? 1 : 0; }
