@@ -77,6 +77,7 @@ typedef struct lf_cpu_device {
     lf_pages x_pages;       // activations as f32, grown by weight_create
     size_t x_stride;        // floats of one row in x_pages
     size_t x_rows;
+    struct lf_onednn *onednn; // NULL: our own products only
 } lf_cpu_device;
 
 static inline lf_cpu_device *lf__cpu(lf_device *device) { return (lf_cpu_device *)(void *)device; }

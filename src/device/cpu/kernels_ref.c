@@ -130,3 +130,12 @@ float lf_exponentiate__ref(float *dst, const float *x, size_t n, float offset, f
     }
     return sum;
 }
+
+uint64_t lf_scan__ref(const uint64_t *words, size_t n_line)
+{
+    uint64_t parts[4] = {0};
+    for (size_t i = 0; i < 8 * n_line; i += 4) {
+        for (size_t j = 0; j < 4; j++) parts[j] ^= words[i + j];
+    }
+    return parts[0] ^ parts[1] ^ parts[2] ^ parts[3];
+}

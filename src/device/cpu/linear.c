@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/par.h"
+#include "device/cpu/gemm_onednn.h"
 
 // Pairs of columns that all tokens of a block pass over before the next: a few tokens leave them in the first level
 // cache, so that each weight comes from memory once; many tokens amortize loading and storing their sums over more
@@ -151,7 +152,11 @@ lf_status lf__cpu_linear(lf_device *device, const lf_linear_args *args, lf_error
     assert(args->n_tok <= cpu->options.max_n_tok && args->x_stride >= args->weight->n_col);
     assert(args->y_stride >= args->weight->n_row || args->n_tok <= 1);
     size_t round = LF_MIN(cpu->x_rows, (size_t)LF_LINEAR_TOKENS);
-    for (size_t tok = 0; tok < args->n_tok; tok += round) {
+    size_t tok = 0;
+    for (size_t n; cpu->onednn && (n = lf__onednn_tokens(args->n_tok - tok)) > 0; tok += n) {
+        if (!lf__onednn_linear(cpu->onednn, args, tok, n)) break;
+    }
+    for (; tok < args->n_tok; tok += round) {
         linear_job job = {.cpu = cpu, .args = args, .first_tok = tok, .n_tok = LF_MIN(round, args->n_tok - tok)};
         linear_round(&job);
     }

@@ -185,3 +185,21 @@ float lf_exponentiate__avx2(float *dst, const float *x, size_t n, float offset, 
     }
     return lf_v8_sum(sum);
 }
+
+uint64_t lf_scan__avx2(const uint64_t *words, size_t n_line)
+{
+    enum { AHEAD_LINES = 64 };
+    __m256i parts[4];
+    for (int i = 0; i < 4; i++) parts[i] = _mm256_setzero_si256();
+    for (size_t line = 0; line < n_line; line++, words += 8) {
+        const __m256i *from = (const __m256i *)(const void *)words;
+        _mm_prefetch((const char *)(words + (size_t)8 * AHEAD_LINES), _MM_HINT_T0);
+        int pair = (int)(line % 2) * 2;
+        parts[pair] = _mm256_xor_si256(parts[pair], _mm256_loadu_si256(from));
+        parts[pair + 1] = _mm256_xor_si256(parts[pair + 1], _mm256_loadu_si256(from + 1));
+    }
+    __m256i all = _mm256_xor_si256(_mm256_xor_si256(parts[0], parts[1]), _mm256_xor_si256(parts[2], parts[3]));
+    uint64_t lanes[4];
+    _mm256_storeu_si256((__m256i *)(void *)lanes, all);
+    return lanes[0] ^ lanes[1] ^ lanes[2] ^ lanes[3];
+}

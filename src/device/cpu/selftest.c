@@ -194,6 +194,13 @@ static bool check_exponentiate(const lf_cpu_kernels *candidate)
     return found[3] == 0 && close_f32(expected, found, N, 1e-5f) && close_f32(&sum, &found_sum, 1, 1e-5f);
 }
 
+static bool check_scan(const lf_cpu_kernels *candidate)
+{
+    uint64_t words[8 * 5];
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(words); i++) words[i] = (i + 1) * 0x9e3779b97f4a7c15u;
+    return lf_scan__ref(words, 5) == candidate->scan(words, 5);
+}
+
 bool lf_cpu_kernel_agrees(int kernel, const lf_cpu_kernels *candidate)
 {
     static bool (*const checks[LF_KERNEL_COUNT])(const lf_cpu_kernels *) = {
