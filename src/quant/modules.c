@@ -2,7 +2,7 @@
 //
 // The lists of unconverted modules (modules_to_not_convert, ignored_layers, ignore) against the tensors. The tensors
 // decide what is quantized; published lists are often wrong or use names that no tensor has, so a disagreement is a
-// warning. An entry matches whole path components anywhere in a module's name ("gate" does not match "gate_proj");
+// warning. An entry matches whole path components anywhere in a module's name ("gate" does not match "gate_x");
 // "re:" starts a regular expression and
 // '*' makes a wildcard, both on the whole name.
 #define PCRE2_CODE_UNIT_WIDTH 8

@@ -60,7 +60,10 @@ void open_made(opened *o, maker *m, const char *quantization_config)
     lf_buf_append(&file, m->data.data, m->data.length);
     assert_false(lf_buf_failed(&file));
     char *path = lf_path_join(dir, "model.safetensors");
-    assert_int_equal(lf_file_write(path, file.data, file.length, NULL), LF_OK);
+    FILE *stream = fopen(path, "wb"); // not lf_file_write(): it syncs, and there are hundreds of these
+    assert_non_null(stream);
+    assert_int_equal(fwrite(file.data, 1, file.length, stream), file.length);
+    assert_int_equal(fclose(stream), 0);
     free(path);
     lf_buf_fini(&file);
     lf_buf_fini(&m->header);
