@@ -143,6 +143,15 @@ static lf_status set_real(const lf_opt *opt, const char *value, double *out, lf_
     return LF_OK;
 }
 
+static lf_status add_item(const lf_opt *opt, const char *value, lf_opt_list *list, lf_error *err)
+{
+    if (list->count == LF_OPT_LIST_MAX) {
+        return lf_error_set(err, LF_ERR_USAGE, "--%s is given more than %d times", opt->name, LF_OPT_LIST_MAX);
+    }
+    list->items[list->count++] = value;
+    return LF_OK;
+}
+
 static lf_status set_value(const lf_opt *opt, const char *value, void *values, lf_error *err)
 {
     void *slot = (char *)values + opt->offset;
@@ -158,6 +167,7 @@ static lf_status set_value(const lf_opt *opt, const char *value, void *values, l
     case LF_OPT_INT:
     case LF_OPT_SIZE: return set_integer(opt, value, slot, err);
     case LF_OPT_REAL: return set_real(opt, value, slot, err);
+    case LF_OPT_LIST: return add_item(opt, value, slot, err);
     case LF_OPT_FLAG: break;
     }
     return LF_ERR_BUG;

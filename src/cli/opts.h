@@ -17,7 +17,14 @@ typedef enum lf_opt_kind {
     LF_OPT_INT,    // int64_t within [min, max]
     LF_OPT_SIZE,   // int64_t within [min, max]; accepts the suffixes k m g (10^3 ...) and K M G (2^10 ...)
     LF_OPT_REAL,   // double within [min, max]
+    LF_OPT_LIST,   // lf_opt_list; the flag may be repeated, each time adds a value
 } lf_opt_kind;
+
+enum { LF_OPT_LIST_MAX = 16 };
+typedef struct lf_opt_list {
+    const char *items[LF_OPT_LIST_MAX + 1]; // BORROWED from argv, NULL-terminated
+    size_t count;
+} lf_opt_list;
 
 typedef struct lf_opt {
     const char *name;  // without dashes: "tensor-parallel-size"
