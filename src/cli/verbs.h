@@ -11,6 +11,8 @@
     X(inspect)                                                                                                         \
     X(check)                                                                                                           \
     X(plan)                                                                                                            \
+    X(run)                                                                                                             \
+    X(serve)                                                                                                           \
     X(verify)
 
 #define X(verb) extern const lf_verb lf_verb_##verb;
