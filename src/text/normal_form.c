@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Unicode normal forms with utf8proc's tables. The text is cut at characters that never change and never join what precedes
-// them ("stable"), and only the stretches around others are worked on: ordinary text is copied. utf8proc's own whole-string
+// them, and only the stretches around others are worked on: ordinary text is copied. utf8proc's own whole-string
 // functions are avoided because they order marks by swapping neighbours, quadratic in a run of marks that may be as long as
 // the text; here a run is ordered by counting.
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "text/normalize.h"
+#include "text/unicode.h"
 #include "text/utf8.h"
 
 typedef struct stretch {
@@ -20,21 +21,29 @@ typedef struct stretch {
     size_t sorted_capacity;
 } stretch;
 
-// True when the character stays as it is in `form` and starts a new composition: Quick_Check=Yes and combining class 0. Errs on
-// the side of false.
-static bool is_stable(lf_normal_form form, uint32_t c)
+typedef enum stability {
+    UNSTABLE, // may change, or join what precedes it
+    STABLE,   // stays as it is, and what follows may join it: Quick_Check=Yes and combining class 0
+    INERT,    // stays as it is, and nothing joins it
+} stability;
+
+// Errs on the side of UNSTABLE.
+static stability stability_of(lf_normal_form form, uint32_t c)
 {
-    if (c < 0x80) return true;
-    if (form == LF_NFKC || form == LF_NFKD) return c >= 0x4e00 && c <= 0x9fff;
-    if (c >= 0x3400 && c <= 0x9fff) return true; // ideographs
-    if (form == LF_NFD) return c < 0xc0;
-    if (c < 0x300) return true;
-    if (c >= 0x400 && c <= 0x482) return true;   // Cyrillic
-    if (c >= 0x48a && c <= 0x590) return true;   // Cyrillic, Armenian
-    if (c >= 0x2010 && c <= 0x2027) return true; // dashes, quotes, dots
-    if (c >= 0x3041 && c <= 0x3098) return true; // Hiragana
-    if (c >= 0x30a0 && c <= 0x30ff) return true; // Katakana
-    return c >= 0xac00 && c <= 0xd7a3;           // Hangul syllables
+    if (c < 0x80 || (c >= 0x4e00 && c <= 0x9fff)) return STABLE;
+    if (lf_is_inert(c)) return INERT;
+    if (form == LF_NFKC || form == LF_NFKD) return UNSTABLE;
+    if (c < 0xc0 || (c >= 0x3400 && c <= 0x9fff)) return STABLE;
+    if (form == LF_NFD) return UNSTABLE;
+    bool is_stable = c < 0x300 ||                     // Latin
+                     (c >= 0x400 && c <= 0x482) ||    // Cyrillic
+                     (c >= 0x48a && c <= 0x590) ||    // Cyrillic, Armenian
+                     (c >= 0x2010 && c <= 0x2027) ||  // dashes, quotes, dots
+                     (c >= 0x3041 && c <= 0x3098) ||  // Hiragana
+                     (c >= 0x30a0 && c <= 0x30ff) ||  // Katakana
+                     (c >= 0xac00 && c <= 0xd7a3) ||  // Hangul syllables
+                     (c >= 0x1f300 && c <= 0x1faff);  // pictures
+    return is_stable ? STABLE : UNSTABLE;
 }
 
 static bool reserve(int32_t **array, size_t *capacity, size_t need)
@@ -118,17 +127,18 @@ lf_status lf_normalize_form(lf_buf *out, lf_normal_form form, const char *text, 
     const char *end = text + length;
     const char *copied = text; // everything before is in `out`
     const char *cursor = text;
-    const char *last = text; // start of the last stable character, or where the last stretch ended
+    const char *last = text; // where a stretch would start: at the last stable character, or behind an inert one
     while (cursor < end && !status) {
         const char *start = cursor;
-        if (is_stable(form, lf_utf8_next(&cursor))) {
-            last = start;
+        stability found = stability_of(form, lf_utf8_next(&cursor));
+        if (found != UNSTABLE) {
+            last = found == STABLE ? start : cursor;
             continue;
         }
         const char *stop = cursor;
         while (cursor < end) {
             stop = cursor;
-            if (is_stable(form, lf_utf8_next(&cursor))) break;
+            if (stability_of(form, lf_utf8_next(&cursor)) != UNSTABLE) break;
             stop = cursor;
         }
         lf_buf_append(out, copied, (size_t)(last - copied));

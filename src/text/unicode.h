@@ -24,4 +24,7 @@ const char *lf_newer_category(uint32_t codepoint);
 // Appends members of a PCRE2 class for the newer characters of a general category ("L", "Lu") or of the script "Han".
 void lf_newer_append(lf_buf *out, const char *property, size_t length);
 
+// True for characters that normalization must pass by: unknown to the reference library's normalizer.
+bool lf_is_inert(uint32_t codepoint);
+
 #endif
