@@ -109,6 +109,42 @@ static void threads_change_nothing_and_seeds_do(void **state)
     lf_weights_free(other);
 }
 
+// The definition, element by element: splitmix64 of a key made of seed and name, 16 bits per element.
+static uint64_t mix(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+static void values_are_a_function_of_seed_name_and_element(void **state)
+{
+    static const struct {
+        int config;
+        lf_slot slot;
+        const char *name;
+    } cases[] = {{0, LF_SLOT_DOWN, "model.layers.0.mlp.down_proj.weight"},
+                 {1, LF_SLOT_DOWN, "model.layers.0.mlp.down_proj.weight"},
+                 {2, LF_SLOT_LM_HEAD, "lm_head.weight"}};
+    for (size_t t = 0; t < LF_ARRAY_LENGTH(cases); t++) {
+        lf_config config = parse(configs[cases[t].config]);
+        fake_device fake;
+        fake_device_init(&fake);
+        lf_weights *weights = load_dummy(&fake, &config, 99);
+        const lf_weight *matrix = lf_weights_matrix(weights, cases[t].slot, 0);
+        uint64_t hash = 0xcbf29ce484222325u;
+        for (const char *c = cases[t].name; *c; c++) hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+        uint64_t key = mix(hash ^ mix(99));
+        uint64_t n_col = (uint64_t)fake_weight_n_col(matrix), n = (uint64_t)fake_weight_n_row(matrix) * n_col;
+        for (uint64_t i = 0; i < n; i++) {
+            float fraction = (float)(int16_t)(mix(key + i / 4) >> (i % 4 * 16)) * 0x1p-15f;
+            assert_int_equal(fake_weight_values(matrix)[i], lf_bf16_from_f32(sqrtf(3.0f / (float)n_col) * fraction));
+        }
+        lf_weights_free(weights);
+    }
+}
+
 static void layers_and_projections_differ(void **state)
 {
     lf_config config = parse(configs[0]);
@@ -202,6 +238,7 @@ int test_dummy(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_slot_is_there_and_filled_once),
         cmocka_unit_test(threads_change_nothing_and_seeds_do),
+        cmocka_unit_test(values_are_a_function_of_seed_name_and_element),
         cmocka_unit_test(layers_and_projections_differ),
         cmocka_unit_test(values_have_the_spread_of_the_fan_in),
         cmocka_unit_test(the_ledger_says_dummy),

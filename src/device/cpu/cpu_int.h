@@ -32,6 +32,7 @@ void lf__pages_unmap(lf_pages *pages);
 
 // The matrix [n_row, n_col]: panels of 64 rows, one after the other (kernels.h).
 struct lf_weight {
+    const lf_cpu_kernels *kernels; // BORROWED from the device
     lf_pages pages;
     size_t n_row, n_col;
     size_t n_panel, n_pair; // ceil(n_row / 64); pairs of columns of a panel, n_col padded to a multiple of 32

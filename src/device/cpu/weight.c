@@ -19,6 +19,7 @@ lf_status lf__cpu_weight_create(lf_device *device, int64_t n_row, int64_t n_col,
     }
     lf_weight *weight = calloc(1, sizeof *weight);
     if (!weight) return lf_error_no_memory(err, sizeof *weight);
+    weight->kernels = &lf__cpu(device)->kernels;
     weight->n_row = (size_t)n_row;
     weight->n_col = (size_t)n_col;
     weight->n_panel = (size_t)lf_ceil_div(n_row, LF_PANEL_ROWS);
@@ -71,7 +72,7 @@ void lf__cpu_weight_fill(lf_weight *weight, int64_t row, int64_t n_row, int64_t 
         if (head) fill_column(panel, in_panel, count, c, src, src_stride);
         if (middle) {
             lf_bf16 *dst = panel + (c + head) / 2 * LF_PANEL_PAIR;
-            lf_pack_rows__ref(dst, in_panel, src + head, src_stride, count, middle);
+            weight->kernels->pack_rows(dst, in_panel, src + head, src_stride, count, middle);
         }
         if (tail) fill_column(panel, in_panel, count, c + columns - 1, src + columns - 1, src_stride);
         src += count * src_stride;
