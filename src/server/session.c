@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Opening a model directory for serving. Trap: a checkpoint's chat template may stand in chat_template.jinja, in
-// chat_template.json or in tokenizer_config.json; the first of them that exists counts, as in transformers.
+// Opening a model directory for serving, cheapest parts first.
 #include "server/session.h"
 
 #include <errno.h>
@@ -15,8 +14,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "server/generation.h"
+#include "text/tokenizer_config.h"
 
-enum { MAX_SMALL_JSON_BYTES = 64 << 20, MAX_TEMPLATE_BYTES = LF_JINJA_MAX_TEMPLATE_BYTES };
+enum { MAX_GENERATION_CONFIG_BYTES = 1 << 20 };
 
 static lf_status load_defaults(lf_generation_defaults *defaults, const char *dir, bool is_ignored, lf_error *err)
 {
@@ -26,7 +26,7 @@ static lf_status load_defaults(lf_generation_defaults *defaults, const char *dir
     if (!path) return lf_error_no_memory(err, 0);
     json_t *config = NULL;
     lf_error problem = {0};
-    lf_status status = lf_json_load(&config, path, MAX_SMALL_JSON_BYTES, &problem);
+    lf_status status = lf_json_load(&config, path, MAX_GENERATION_CONFIG_BYTES, &problem);
     free(path);
     if (status == LF_ERR_NOT_FOUND) return LF_OK;
     if (status) {
@@ -55,91 +55,55 @@ out:
     return status;
 }
 
-// Reads the template of a file: Jinja text, or JSON with a "chat_template" string. *out stays NULL when there is no
-// such file.
-static lf_status read_template(char **out, size_t *length, const char *dir, const char *name, lf_error *err)
+// The special tokens that templates may name, from tokenizer_config.json; an empty object without that file.
+static lf_status load_tokenizer_json(json_t **out, const char *dir, lf_error *err)
 {
-    char *path = dir ? lf_path_join(dir, name) : strdup(name);
+    char *path = lf_path_join(dir, "tokenizer_config.json");
     if (!path) return lf_error_no_memory(err, 0);
     lf_error problem = {0};
-    lf_status status = lf_file_read(out, length, path, MAX_TEMPLATE_BYTES, &problem);
+    lf_status status = lf_json_load(out, path, LF_TOKENIZER_CONFIG_MAX_BYTES, &problem);
     free(path);
-    if (status == LF_ERR_NOT_FOUND && dir) {
-        *out = NULL;
-        return LF_OK;
+    if (status == LF_ERR_NOT_FOUND) {
+        *out = json_object();
+        status = *out ? LF_OK : lf_error_no_memory(&problem, 0);
     }
     if (status && err) *err = problem;
     return status;
 }
 
-static lf_status extract_json_template(char **text, size_t *length, lf_error *err)
+static lf_status compile_template(lf_session *session, const json_t *config, const char *source, lf_error *err)
 {
-    json_t *root = NULL;
-    lf_status status = lf_json_parse(&root, *text, *length, "chat_template.json", err);
-    if (status) return status;
-    const json_t *source = json_object_get(root, "chat_template");
-    char *copy = json_is_string(source) ? malloc(json_string_length(source) + 1) : NULL;
-    if (!json_is_string(source)) {
-        status = lf_error_set(err, LF_ERR_FORMAT, "chat_template.json has no string \"chat_template\"");
-    } else if (!copy) {
-        status = lf_error_no_memory(err, json_string_length(source));
-    } else {
-        *length = json_string_length(source);
-        memcpy(copy, json_string_value(source), *length + 1);
-        free(*text);
-        *text = copy;
+    if (!source) {
+        snprintf(session->chat_missing, sizeof session->chat_missing,
+                 "this model has no chat template; start the server with --chat-template, or use /v1/completions");
+        lf_log(LF_LOG_WARNING, "the checkpoint has no chat template: chat requests will be refused");
+        return LF_OK;
     }
-    json_decref(root);
+    lf_status status = lf_chat_template_from_config(&session->chat, config, source, NULL, err);
+    if (status) lf_error_at(err, "chat template");
     return status;
 }
 
 static lf_status load_chat_template(lf_session *session, const lf_session_options *options, lf_error *err)
 {
     const char *dir = options->engine.model_dir;
-    char *source = NULL, *config_path = NULL;
-    size_t length = 0;
+    lf_tokenizer_config files = {0};
     json_t *config = NULL;
-    lf_error problem = {0};
-    lf_status status;
-    if (options->chat_template_path) {
-        status = read_template(&source, &length, NULL, options->chat_template_path, err);
-    } else {
-        status = read_template(&source, &length, dir, "chat_template.jinja", err);
-        if (!status && !source) {
-            status = read_template(&source, &length, dir, "chat_template.json", err);
-            if (!status && source) status = extract_json_template(&source, &length, err);
+    char *own = NULL;
+    size_t length = 0;
+    lf_status status = lf_tokenizer_config_load(&files, dir, err);
+    if (!status) status = lf_tokenizer_config_agrees(&files, session->tokenizer, err);
+    if (!status) status = load_tokenizer_json(&config, dir, err);
+    if (!status && options->chat_template_path) {
+        status = lf_file_read(&own, &length, options->chat_template_path, LF_JINJA_MAX_TEMPLATE_BYTES, err);
+        if (!status && strlen(own) != length) {
+            status = lf_error_set(err, LF_ERR_FORMAT, "%s holds a NUL byte", options->chat_template_path);
         }
     }
-    if (status) goto out;
-    if (source && strlen(source) != length) {
-        status = lf_error_set(err, LF_ERR_FORMAT, "the chat template holds a NUL byte");
-        goto out;
-    }
-    config_path = lf_path_join(dir, "tokenizer_config.json");
-    if (!config_path) {
-        status = lf_error_no_memory(err, 0);
-        goto out;
-    }
-    status = lf_json_load(&config, config_path, MAX_SMALL_JSON_BYTES, &problem);
-    if (status && status != LF_ERR_NOT_FOUND) {
-        if (err) *err = problem;
-        goto out;
-    }
-    if (!config) config = json_object();
-    status = config ? lf_chat_template_from_config(&session->chat, config, source, NULL, &problem) : LF_ERR_NO_MEMORY;
-    if (status == LF_ERR_NOT_FOUND) {
-        snprintf(session->chat_missing, sizeof session->chat_missing,
-                 "this model has no chat template; start the server with --chat-template, or use /v1/completions");
-        lf_log(LF_LOG_WARNING, "the checkpoint has no chat template: chat requests will be refused");
-        status = LF_OK;
-    } else if (status && err) {
-        *err = problem;
-        lf_error_at(err, "chat template");
-    }
-out:
-    free(source);
-    free(config_path);
+    if (!status) status = compile_template(session, config, own ? own : files.chat_template, err);
+    free(own);
     json_decref(config);
+    lf_tokenizer_config_fini(&files);
     return status;
 }
 
