@@ -223,20 +223,21 @@ static void step_finite(gate *g)
     const json_t *choice = json_array_get(json_object_get(answer, "choices"), 0);
     const json_t *content = json_object_get(json_object_get(choice, "logprobs"), "content");
     size_t n_bad = count_bad_logprobs(content);
-    double n_corrupted = status ? -1 : metric_value(lf_buf_text(&metrics.body), "vllm:corrupted_requests_total");
+    double n_bad_row = status ? -1 : metric_value(lf_buf_text(&metrics.body), "landfall:not_finite_logit_rows_total");
     if (status) {
         fail(&result, &err);
     } else if (json_array_size(content) == 0) {
         DETAIL(&result, "the answer carries no log-probabilities");
-    } else if (n_bad > 0 || n_corrupted != 0) {
-        DETAIL(&result, "%zu of %zu log-probabilities are not finite, vllm:corrupted_requests_total is %g", n_bad,
-               json_array_size(content), n_corrupted);
+    } else if (n_bad > 0 || n_bad_row != 0) {
+        DETAIL(&result, "%zu of %zu log-probabilities are not finite, landfall:not_finite_logit_rows_total is %g",
+               n_bad, json_array_size(content), n_bad_row);
     } else {
         result.status = LF_STEP_PASSED;
-        DETAIL(&result, "%zu log-probabilities, all finite; no corrupted request", json_array_size(content));
+        DETAIL(&result, "%zu log-probabilities, all finite; no row of logits with NaN or infinity",
+               json_array_size(content));
     }
     result.evidence = json_pack("{s:I, s:I, s:f}", "n_logprob", (json_int_t)json_array_size(content), "n_not_finite",
-                                (json_int_t)n_bad, "corrupted_requests", n_corrupted);
+                                (json_int_t)n_bad, "not_finite_rows", n_bad_row);
     lf__reply_fini(&metrics);
     json_decref(answer);
     json_decref(request);
