@@ -21,12 +21,21 @@ static bool same_name(const char *typed, size_t length, const char *name)
     return true;
 }
 
+// An alias is typed as it is listed, or with one dash more: vLLM's "-tp" and the "--tp" that people expect beside it.
+static bool is_alias(const lf_opt *opt, const char *argument, size_t length)
+{
+    if (!opt->alias) return false;
+    size_t alias_length = strlen(opt->alias);
+    if (length == alias_length + 1 && alias_length > 2 && argument[0] == '-') argument++, length--;
+    return length == alias_length && strncmp(opt->alias, argument, length) == 0;
+}
+
 static const lf_opt *find_option(const lf_verb *verb, const char *argument, size_t length, bool *is_negated)
 {
     *is_negated = false;
     for (size_t i = 0; i < verb->n_opt; i++) {
         const lf_opt *opt = &verb->opts[i];
-        if (opt->alias && strlen(opt->alias) == length && strncmp(opt->alias, argument, length) == 0) return opt;
+        if (is_alias(opt, argument, length)) return opt;
         if (length < 3 || argument[0] != '-' || argument[1] != '-') continue;
         if (same_name(argument + 2, length - 2, opt->name)) return opt;
         if (opt->kind == LF_OPT_FLAG && length > 5 && strncmp(argument + 2, "no-", 3) == 0 &&
