@@ -13,7 +13,8 @@
     X(plan)                                                                                                            \
     X(run)                                                                                                             \
     X(serve)                                                                                                           \
-    X(verify)
+    X(verify)                                                                                                          \
+    X(bench)
 
 #define X(verb) extern const lf_verb lf_verb_##verb;
 LF_VERB_MAP(X)

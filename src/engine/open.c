@@ -152,8 +152,6 @@ static lf_status load(lf_engine *engine, const lf_preflight *preflight, lf_error
     if (status) return status;
     engine->info.load_seconds = (double)(lf_now_ns() - start) * 1e-9;
     describe_weights(engine);
-    lf_log(LF_LOG_INFO, "Model loading took %.2f GiB memory and %.2f seconds", (double)engine->info.weight_bytes / GIB,
-           engine->info.load_seconds);
     return LF_OK;
 }
 

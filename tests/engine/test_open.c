@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "client.h"
 #include "golden.h"
@@ -137,6 +138,67 @@ static void test_refuses_what_check_refuses(void **state)
     assert_refused((lf_engine_options){0}, "/nonexistent", LF_ERR_NOT_FOUND, "/nonexistent");
 }
 
+// Sets every element of a bf16 tensor of DIR/model.safetensors to the largest finite number.
+static void blow_up(const char *dir, const char *name)
+{
+    char path[700];
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    uint64_t header_bytes;
+    assert_int_equal(fread(&header_bytes, 1, sizeof header_bytes, file), sizeof header_bytes);
+    char *text = malloc(header_bytes);
+    assert_int_equal(fread(text, 1, header_bytes, file), header_bytes);
+    json_t *header = json_loadb(text, header_bytes, 0, NULL);
+    json_t *offsets = json_object_get(json_object_get(header, name), "data_offsets");
+    assert_non_null(offsets);
+    json_int_t begin = json_integer_value(json_array_get(offsets, 0)),
+               end = json_integer_value(json_array_get(offsets, 1));
+    assert_int_equal(fseek(file, (long)(8 + header_bytes + (uint64_t)begin), SEEK_SET), 0);
+    for (json_int_t i = begin; i < end; i++) fputc(0x7f, file); // 0x7f7f
+    assert_int_equal(fclose(file), 0);
+    json_decref(header);
+    free(text);
+}
+
+// Weights that are finite and wrong: the first logits end the request with the reason, and are counted.
+static void test_broken_model_says_so(void **state)
+{
+    (void)state;
+    char dir[512], temp[] = "/tmp/landfall-test-XXXXXX", path[600];
+    golden_dir(dir, "qwen3_bf16");
+    assert_non_null(mkdtemp(temp));
+    copy_file(dir, temp, "config.json");
+    copy_file(dir, temp, "model.safetensors");
+    blow_up(temp, "model.norm.weight");
+    lf_engine *engine = client_open(&(lf_engine_options){.model_dir = temp});
+    const int32_t prompt[] = {1, 2, 3};
+    for (int32_t prompt_logprobs = -1; prompt_logprobs < 1; prompt_logprobs++) {
+        lf_sampling sampling = client_greedy(5);
+        sampling.prompt_logprobs = prompt_logprobs;
+        client *c = calloc(1, sizeof *c);
+        client_start(c, engine, prompt, 3, &sampling);
+        client_wait(c);
+        assert_int_equal(c->finish, LF_FINISH_ERROR);
+        assert_int_equal(c->n_token + c->n_prompt_row, 0);
+        assert_non_null(strstr(c->error.message, "not finite"));
+        client_release(c);
+        free(c);
+    }
+    lf_engine_stats stats;
+    lf_engine_stats_read(engine, &stats);
+    assert_int_equal(stats.n_finished[LF_FINISH_ERROR], 2);
+    assert_true(stats.n_not_finite_row >= 2);
+    assert_true(stats.kv_cache_usage == 0);
+    lf_engine_close(engine);
+    static const char *const files[] = {"config.json", "model.safetensors"};
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", temp, files[i]);
+        unlink(path);
+    }
+    rmdir(temp);
+}
+
 int test_open(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +206,7 @@ int test_open(void)
         cmocka_unit_test(test_model_len_follows_memory),
         cmocka_unit_test(test_dummy_needs_only_the_config),
         cmocka_unit_test(test_refuses_what_check_refuses),
+        cmocka_unit_test(test_broken_model_says_so),
     };
     return cmocka_run_group_tests_name("engine/open", tests, NULL, NULL);
 }
