@@ -152,6 +152,10 @@ lf_status lf_weights_load(lf_weights **out, const lf_load_args *args, lf_error *
     status = is_dummy ? fill_with_dummies(weights, args, err) : fill_from_checkpoint(weights, args, err);
     if (!status) status = args->device->ops->synchronize(args->device, err);
     if (status) goto out;
+    for (size_t i = 0; i < weights->n_object; i++) {
+        free(weights->objects[i].filled); // verified: the counts have done their work
+        weights->objects[i].filled = NULL;
+    }
     weights->ledger.seconds = (double)(lf_now_ns() - start_ns) / 1e9;
     log_result(weights);
 out:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Loading: every row of the parameter table is filled exactly once, from the checkpoint (dequantized on the way, one pass, no
-// second copy of the model) or with dummy values, through the same calls. A ledger records both sides: each parameter filled
-// once, each stored tensor used, or ignored for a stated reason.
+// Loading: every row of the parameter table is filled exactly once, from the checkpoint (dequantized on the way, one
+// pass, no second copy of the model) or with dummy values, through the same calls. A ledger records both sides: each
+// parameter filled once, each stored tensor used, or ignored for a stated reason.
 #ifndef LF_LOAD_LOAD_H
 #define LF_LOAD_LOAD_H
 
@@ -23,19 +23,20 @@ typedef struct lf_load_args {
     lf_load_format format;
     const lf_quant *quant; // NULL for LF_LOAD_DUMMY: no weight file is opened
     lf_dequant_rounding rounding;
-    uint64_t seed;         // of dummy weights
+    uint64_t seed; // of dummy weights
     bool show_progress;
 } lf_load_args;
 
 typedef struct lf_weights lf_weights;
 
-// Loads the whole model. Fails on the first NaN code, bad scale or overflow, naming tensor and position. `config` and `device`
-// must outlive the result; `quant` and its checkpoint may be closed afterwards.
+// Loads the whole model. Fails on the first NaN code, bad scale or overflow, naming tensor and position. `config` and
+// `device` must outlive the result; `quant` and its checkpoint may be closed afterwards.
 lf_status lf_weights_load(lf_weights **out, const lf_load_args *args, lf_error *err);
 void lf_weights_free(lf_weights *weights); // NULL is accepted
 
 // The object of a slot; layer is ignored for slots that are not per layer. NULL / null when the model has none
-// (no bias, no QK norm). LF_SLOT_LM_HEAD gives the embedding's matrix when tied.
+// (no bias, no QK norm). LF_SLOT_LM_HEAD gives the embedding's matrix when tied; a stored head that
+// differs from the embedding of a tied model is used as it is, as transformers does.
 const lf_weight *lf_weights_matrix(const lf_weights *weights, lf_slot slot, int64_t layer);
 lf_dptr lf_weights_vector(const lf_weights *weights, lf_slot slot, int64_t layer); // f32
 

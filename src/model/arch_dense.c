@@ -17,37 +17,45 @@
 #define Q_AND_KV_ROWS LF__SUM_OF_PRODUCTS(num_attention_heads, head_dim, num_key_value_heads, head_dim)
 #define TOP LF__ZERO
 #define VECTOR LF__ZERO
+#define ALWAYS LF__ALWAYS
+#define IF(flag) LF__IF(flag)
+#define UNLESS(flag) LF__UNLESS(flag)
+#define ROW(name, slot, partition, ...)                                                                                \
+    {                                                                                                                  \
+        name, LF_SLOT_##slot, LF_PARTITION_##partition, __VA_ARGS__                                                    \
+    }
 
 // clang-format off
 static const lf_param dense_params[] = {
-    // name                                     slot                     partition              rows     columns first slot row condition
-    {"model.embed_tokens.weight",               LF_SLOT_EMBED,           LF_PARTITION_VOCAB,    VOCAB,   HIDDEN, TOP,           LF__ALWAYS},
-    {LAYER "input_layernorm.weight",            LF_SLOT_INPUT_NORM,      LF_PARTITION_NONE,     HIDDEN,  VECTOR, TOP,           LF__ALWAYS},
-    {LAYER "self_attn.q_proj.weight",           LF_SLOT_QKV,             LF_PARTITION_Q_HEADS,  Q_ROWS,  HIDDEN, TOP,           LF__ALWAYS},
-    {LAYER "self_attn.k_proj.weight",           LF_SLOT_QKV,             LF_PARTITION_KV_HEADS, KV_ROWS, HIDDEN, Q_ROWS,        LF__ALWAYS},
-    {LAYER "self_attn.v_proj.weight",           LF_SLOT_QKV,             LF_PARTITION_KV_HEADS, KV_ROWS, HIDDEN, Q_AND_KV_ROWS, LF__ALWAYS},
-    {LAYER "self_attn.q_proj.bias",             LF_SLOT_QKV_BIAS,        LF_PARTITION_Q_HEADS,  Q_ROWS,  VECTOR, TOP,           LF__IF(has_qkv_bias)},
-    {LAYER "self_attn.k_proj.bias",             LF_SLOT_QKV_BIAS,        LF_PARTITION_KV_HEADS, KV_ROWS, VECTOR, Q_ROWS,        LF__IF(has_qkv_bias)},
-    {LAYER "self_attn.v_proj.bias",             LF_SLOT_QKV_BIAS,        LF_PARTITION_KV_HEADS, KV_ROWS, VECTOR, Q_AND_KV_ROWS, LF__IF(has_qkv_bias)},
-    {LAYER "self_attn.q_norm.weight",           LF_SLOT_Q_NORM,          LF_PARTITION_NONE,     HEAD,    VECTOR, TOP,           LF__IF(has_qk_norm)},
-    {LAYER "self_attn.k_norm.weight",           LF_SLOT_K_NORM,          LF_PARTITION_NONE,     HEAD,    VECTOR, TOP,           LF__IF(has_qk_norm)},
-    {LAYER "self_attn.o_proj.weight",           LF_SLOT_O,               LF_PARTITION_O_HEADS,  HIDDEN,  Q_ROWS, TOP,           LF__ALWAYS},
-    {LAYER "self_attn.o_proj.bias",             LF_SLOT_O_BIAS,          LF_PARTITION_NONE,     HIDDEN,  VECTOR, TOP,           LF__IF(has_o_bias)},
-    {LAYER "post_attention_layernorm.weight",   LF_SLOT_POST_ATTN_NORM,  LF_PARTITION_NONE,     HIDDEN,  VECTOR, TOP,           LF__ALWAYS},
-    {LAYER "mlp.gate_proj.weight",              LF_SLOT_GATE_UP,         LF_PARTITION_FFN_ROWS, FFN,     HIDDEN, TOP,           LF__ALWAYS},
-    {LAYER "mlp.up_proj.weight",                LF_SLOT_GATE_UP,         LF_PARTITION_FFN_ROWS, FFN,     HIDDEN, FFN,           LF__ALWAYS},
-    {LAYER "mlp.gate_proj.bias",                LF_SLOT_GATE_UP_BIAS,    LF_PARTITION_FFN_ROWS, FFN,     VECTOR, TOP,           LF__IF(has_mlp_bias)},
-    {LAYER "mlp.up_proj.bias",                  LF_SLOT_GATE_UP_BIAS,    LF_PARTITION_FFN_ROWS, FFN,     VECTOR, FFN,           LF__IF(has_mlp_bias)},
-    {LAYER "mlp.down_proj.weight",              LF_SLOT_DOWN,            LF_PARTITION_FFN_COLS, HIDDEN,  FFN,    TOP,           LF__ALWAYS},
-    {LAYER "mlp.down_proj.bias",                LF_SLOT_DOWN_BIAS,       LF_PARTITION_NONE,     HIDDEN,  VECTOR, TOP,           LF__IF(has_mlp_bias)},
-    {"model.norm.weight",                       LF_SLOT_FINAL_NORM,      LF_PARTITION_NONE,     HIDDEN,  VECTOR, TOP,           LF__ALWAYS},
-    {"lm_head.weight",                          LF_SLOT_LM_HEAD,         LF_PARTITION_VOCAB,    VOCAB,   HIDDEN, TOP,           LF__UNLESS(tie_word_embeddings)},
+    //  name                                     slot            partition rows     columns slot row       condition
+    ROW("model.embed_tokens.weight",             EMBED,          VOCAB,    VOCAB,   HIDDEN, TOP,           ALWAYS),
+    ROW(LAYER "input_layernorm.weight",          INPUT_NORM,     NONE,     HIDDEN,  VECTOR, TOP,           ALWAYS),
+    ROW(LAYER "self_attn.q_proj.weight",         QKV,            Q_HEADS,  Q_ROWS,  HIDDEN, TOP,           ALWAYS),
+    ROW(LAYER "self_attn.k_proj.weight",         QKV,            KV_HEADS, KV_ROWS, HIDDEN, Q_ROWS,        ALWAYS),
+    ROW(LAYER "self_attn.v_proj.weight",         QKV,            KV_HEADS, KV_ROWS, HIDDEN, Q_AND_KV_ROWS, ALWAYS),
+    ROW(LAYER "self_attn.q_proj.bias",           QKV_BIAS,       Q_HEADS,  Q_ROWS,  VECTOR, TOP,           IF(has_qkv_bias)),
+    ROW(LAYER "self_attn.k_proj.bias",           QKV_BIAS,       KV_HEADS, KV_ROWS, VECTOR, Q_ROWS,        IF(has_qkv_bias)),
+    ROW(LAYER "self_attn.v_proj.bias",           QKV_BIAS,       KV_HEADS, KV_ROWS, VECTOR, Q_AND_KV_ROWS, IF(has_qkv_bias)),
+    ROW(LAYER "self_attn.q_norm.weight",         Q_NORM,         NONE,     HEAD,    VECTOR, TOP,           IF(has_qk_norm)),
+    ROW(LAYER "self_attn.k_norm.weight",         K_NORM,         NONE,     HEAD,    VECTOR, TOP,           IF(has_qk_norm)),
+    ROW(LAYER "self_attn.o_proj.weight",         O,              O_HEADS,  HIDDEN,  Q_ROWS, TOP,           ALWAYS),
+    ROW(LAYER "self_attn.o_proj.bias",           O_BIAS,         NONE,     HIDDEN,  VECTOR, TOP,           IF(has_o_bias)),
+    ROW(LAYER "post_attention_layernorm.weight", POST_ATTN_NORM, NONE,     HIDDEN,  VECTOR, TOP,           ALWAYS),
+    ROW(LAYER "mlp.gate_proj.weight",            GATE_UP,        FFN_ROWS, FFN,     HIDDEN, TOP,           ALWAYS),
+    ROW(LAYER "mlp.up_proj.weight",              GATE_UP,        FFN_ROWS, FFN,     HIDDEN, FFN,           ALWAYS),
+    ROW(LAYER "mlp.gate_proj.bias",              GATE_UP_BIAS,   FFN_ROWS, FFN,     VECTOR, TOP,           IF(has_mlp_bias)),
+    ROW(LAYER "mlp.up_proj.bias",                GATE_UP_BIAS,   FFN_ROWS, FFN,     VECTOR, FFN,           IF(has_mlp_bias)),
+    ROW(LAYER "mlp.down_proj.weight",            DOWN,           FFN_COLS, HIDDEN,  FFN,    TOP,           ALWAYS),
+    ROW(LAYER "mlp.down_proj.bias",              DOWN_BIAS,      NONE,     HIDDEN,  VECTOR, TOP,           IF(has_mlp_bias)),
+    ROW("model.norm.weight",                     FINAL_NORM,     NONE,     HIDDEN,  VECTOR, TOP,           ALWAYS),
+    ROW("lm_head.weight",                        LM_HEAD,        VOCAB,    VOCAB,   HIDDEN, TOP,           UNLESS(tie_word_embeddings)),
 };
 // clang-format on
 
 static const lf_ignored_name dense_ignored[] = {
     {"*.rotary_emb.inv_freq", "rotary_emb.inv_freq: computed from config.json", LF__ALWAYS},
-    {"lm_head.weight", "lm_head.weight: tie_word_embeddings is true, the embedding stands for it",
+    {"lm_head.weight",
+     "lm_head.weight: tie_word_embeddings is true, so it counts only if it differs from the embedding",
      LF__IF(tie_word_embeddings)},
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a model is: config.json as numbers, and one parameter table per architecture. The table is the pivot of the program:
-// check, plan, dummy loading, real loading, memory estimates and the forward pass read it, and no tensor's name stands
-// anywhere else.
+// What a model is: config.json as numbers, and one parameter table per architecture. The table is the pivot of the
+// program: check, plan, dummy loading, real loading, memory estimates and the forward pass read it, and no tensor's
+// name stands anywhere else.
 #ifndef LF_MODEL_MODEL_H
 #define LF_MODEL_MODEL_H
 
@@ -22,12 +22,12 @@ typedef struct lf_rope {
     lf_rope_kind kind;
     double theta;
     double factor;
-    double low_freq_factor, high_freq_factor;           // llama3
-    double beta_fast, beta_slow;                        // yarn
-    double attention_factor;                            // yarn: multiplies cos and sin; computed when the config has none
-    int64_t original_max_position_embeddings;           // llama3, yarn
-    bool truncate;                                      // yarn: whole correction range (default true)
-    int64_t rotary_dim;                                 // even, <= head_dim
+    double low_freq_factor, high_freq_factor; // llama3
+    double beta_fast, beta_slow;              // yarn
+    double attention_factor;                  // yarn: multiplies cos and sin; computed when the config has none
+    int64_t original_max_position_embeddings; // llama3, yarn
+    bool truncate;                            // yarn: whole correction range (default true)
+    int64_t rotary_dim;                       // even, <= head_dim
 } lf_rope;
 
 typedef struct lf_config {
@@ -44,22 +44,22 @@ typedef struct lf_config {
     double rms_norm_eps;
     lf_rope rope;
     bool tie_word_embeddings;
-    bool has_qkv_bias;    // Qwen2 always; Llama and Qwen3 by attention_bias
-    bool has_o_bias;      // Llama and Qwen3 by attention_bias
+    bool has_qkv_bias; // Qwen2 always; Llama and Qwen3 by attention_bias
+    bool has_o_bias;   // Llama and Qwen3 by attention_bias
     bool has_mlp_bias;
-    bool has_qk_norm;     // per head (Qwen3)
-    int64_t sliding_window; // 0: full attention in every layer
-    int64_t bos_token_id; // -1: none
+    bool has_qk_norm;         // per head (Qwen3)
+    int64_t sliding_window;   // 0: full attention in every layer
+    int64_t bos_token_id;     // -1: none
     int64_t eos_token_ids[8]; // of config.json and generation_config.json together
     size_t n_eos_token_id;
 } lf_config;
 
-// What a parameter is for in the forward pass. One weight object per slot and layer; several stored tensors may share a slot
-// (q, k and v rows of one projection).
+// What a parameter is for in the forward pass. One weight object per slot and layer; several stored tensors may share a
+// slot (q, k and v rows of one projection).
 typedef enum lf_slot {
-    LF_SLOT_EMBED,          // matrix [vocab_size, hidden_size], also LF_SLOT_LM_HEAD's when tied
-    LF_SLOT_INPUT_NORM,     // vector [hidden_size]
-    LF_SLOT_QKV,            // matrix [(num_attention_heads + 2 num_key_value_heads) head_dim, hidden_size]: q rows, k rows, v rows
+    LF_SLOT_EMBED,      // matrix [vocab_size, hidden_size], also LF_SLOT_LM_HEAD's when tied
+    LF_SLOT_INPUT_NORM, // vector [hidden_size]
+    LF_SLOT_QKV, // matrix [(num_attention_heads + 2 num_key_value_heads) head_dim, hidden_size]: q rows, k rows, v rows
     LF_SLOT_QKV_BIAS,       // vector, rows of LF_SLOT_QKV
     LF_SLOT_Q_NORM,         // vector [head_dim]
     LF_SLOT_K_NORM,         // vector [head_dim]
@@ -79,32 +79,32 @@ const char *lf_slot_name(lf_slot slot);
 bool lf_slot_is_vector(lf_slot slot);
 bool lf_slot_is_per_layer(lf_slot slot);
 
-// Reads DIR/config.json (and generation_config.json for the end tokens) into *config and keeps the parsed JSON in *json (a new
-// reference). LF_ERR_UNSUPPORTED names an architecture or a feature that Landfall does not run; wrong types, absent or absurd
-// numbers are LF_ERR_FORMAT.
+// Reads DIR/config.json (and generation_config.json for the end tokens) into *config and keeps the parsed JSON in *json
+// (a new reference). LF_ERR_UNSUPPORTED names an architecture or a feature that Landfall does not run; wrong types,
+// absent or absurd numbers are LF_ERR_FORMAT.
 lf_status lf_config_load(lf_config *config, json_t **json, const char *dir, lf_error *err);
 lf_status lf_config_parse(lf_config *config, const json_t *json, lf_error *err);
 // Architectures with a table: "LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM".
 const char *lf_config_supported(void);
 
-// The longest context as vLLM derives it: max_position_embeddings, times factor for linear; for yarn the original length times
-// factor. At least 1.
+// The longest context as vLLM derives it: max_position_embeddings, times factor for linear; for yarn the original
+// length times factor. At least 1.
 int64_t lf_config_max_model_len(const lf_config *config);
 
 // How a parameter is cut for tensor parallelism (DESIGN section 4).
 typedef enum lf_partition {
-    LF_PARTITION_NONE,      // every rank holds it whole
-    LF_PARTITION_Q_HEADS,   // rows by query heads
-    LF_PARTITION_KV_HEADS,  // rows by the KV heads that a rank's query heads need
-    LF_PARTITION_O_HEADS,   // columns by query heads
-    LF_PARTITION_FFN_ROWS,  // rows by intermediate_size
-    LF_PARTITION_FFN_COLS,  // columns by intermediate_size
-    LF_PARTITION_VOCAB,     // rows by vocab_size
+    LF_PARTITION_NONE,     // every rank holds it whole
+    LF_PARTITION_Q_HEADS,  // rows by query heads
+    LF_PARTITION_KV_HEADS, // rows by the KV heads that a rank's query heads need
+    LF_PARTITION_O_HEADS,  // columns by query heads
+    LF_PARTITION_FFN_ROWS, // rows by intermediate_size
+    LF_PARTITION_FFN_COLS, // columns by intermediate_size
+    LF_PARTITION_VOCAB,    // rows by vocab_size
 } lf_partition;
 
 // One parameter of one model: a row of the table with its expressions evaluated.
 typedef struct lf_parameter {
-    char *name;       // OWNED by lf_parameters: the tensor's name in the checkpoint
+    char *name; // OWNED by lf_parameters: the tensor's name in the checkpoint
     lf_slot slot;
     int64_t layer;    // -1: not per layer
     uint8_t rank;     // 1 or 2
@@ -124,8 +124,8 @@ void lf_parameters_fini(lf_parameters *parameters);
 // Rows (and columns) of a slot's object for this config; 0 rows when the slot is absent (a condition is false).
 void lf_slot_shape(const lf_config *config, lf_slot slot, int64_t *n_row, int64_t *n_col);
 
-// Names that a checkpoint of this architecture may hold without a use, with the reason ("rotary_emb.inv_freq: computed from
-// config"); NULL when the name is not one of them. STATIC text.
+// Names that a checkpoint of this architecture may hold without a use, with the reason ("rotary_emb.inv_freq: computed
+// from config"); NULL when the name is not one of them. STATIC text.
 const char *lf_config_ignored_reason(const lf_config *config, const char *name);
 
 // Compares logical tensors with the table: missing, unexpected, wrong shape, wrong dtype; all of them as findings.

@@ -1,0 +1,31 @@
+#!/bin/sh
+# `plan` from the command line: the table, the marks of replicated KV heads, JSON, and that config.json is enough.
+. "$(dirname "$0")/lib.sh"
+golden=$(dirname "$0")/../golden
+
+mkdir "$tmp/model"
+cp "$golden/qwen3_bf16/checkpoint/config.json" "$tmp/model/"
+expect "one rank" 0 "$landfall" plan "$tmp/model"
+says "all heads on one rank" "$tmp/out" "0-5"
+if grep -q '\*' "$tmp/out"; then fail "one rank replicates nothing" "a mark"; else pass "one rank replicates nothing"; fi
+expect "three ranks" 0 "$landfall" plan "$tmp/model" --tensor-parallel-size 3
+if grep -q '\*' "$tmp/out"; then fail "even division replicates nothing" "a mark"; else pass "even division replicates nothing"; fi
+expect "four ranks for 6 query and 3 KV heads" 0 "$landfall" plan "$tmp/model" -tp 4
+says "replicated heads are marked" "$tmp/out" "* holds KV heads that other ranks hold too"
+expect "more ranks than heads" 0 "$landfall" plan "$tmp/model" --tp 7
+says "an idle rank is shown" "$tmp/out" "none"
+expect "the cache column" 0 "$landfall" plan "$tmp/model" --max-model-len 1K
+says "the context is named" "$tmp/out" "context: 1024 tokens"
+
+expect "plan --json" 0 "$landfall" plan "$tmp/model" -tp 5 --json
+says "json: ranks" "$tmp/out" '"tensor_parallel_size": 5'
+says "json: replicated heads" "$tmp/out" '"kv_heads_replicated"'
+
+expect "no model" 2 "$landfall" plan
+expect "no such directory" 3 "$landfall" plan "$tmp/absent"
+says "the file is named" "$tmp/err" "config.json"
+expect "bad rank count" 2 "$landfall" plan "$tmp/model" -tp 0
+sed 's/Qwen3ForCausalLM/UnheardOfForCausalLM/' "$tmp/model/config.json" >"$tmp/config.json"
+expect "unknown architecture" 1 "$landfall" plan "$tmp"
+says "what is supported is listed" "$tmp/err" "LlamaForCausalLM"
+finish
