@@ -152,14 +152,14 @@ static void sum_up(iteration *it, lf_request *const *requests, int64_t n)
     it->decode = (double)(last - first) * 1e-9;
 }
 
-static lf_status run_iteration(lf_engine *engine, const bench_args *args, int64_t output_len, uint64_t *random,
-                               iteration *out, lf_error *err)
+static lf_status run_iteration(lf_engine *engine, const bench_args *args, uint64_t *random, iteration *out,
+                               lf_error *err)
 {
     waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
     lf_sampling sampling = LF_SAMPLING_DEFAULT;
     sampling.temperature = 0;
     sampling.ignore_eos = true;
-    sampling.max_tokens = output_len;
+    sampling.max_tokens = args->output_len;
     lf_status status = LF_OK;
     int32_t *prompt = malloc((size_t)args->input_len * sizeof *prompt);
     lf_request **requests = calloc((size_t)args->batch_size, sizeof(lf_request *));
@@ -217,7 +217,7 @@ typedef struct bench {
     iteration *iterations; // OWNED [num_iters]
     double *values;        // OWNED [num_iters], scratch
     iteration profiled;
-    lf_engine_profile profile; // of one prefill
+    lf_engine_profile profile; // of one more iteration
 } bench;
 
 typedef double (*figure_fn)(const bench *b, const iteration *it);
@@ -290,19 +290,26 @@ static void put_latencies(json_t *object, const bench *b)
     json_object_set_new(object, "iterations", iterations);
 }
 
+static json_t *profile_json(const lf_step_profile *p)
+{
+    json_t *object = json_object();
+    put_real(object, "linear_seconds", (double)p->linear_ns * 1e-9);
+    put_real(object, "lm_head_seconds", (double)p->lm_head_ns * 1e-9);
+    put_real(object, "attention_seconds", (double)p->attention_ns * 1e-9);
+    put_real(object, "other_seconds", (double)p->other_ns * 1e-9);
+    put_real(object, "sample_seconds", (double)p->sample_ns * 1e-9);
+    put_real(object, "step_seconds", (double)p->step_ns * 1e-9);
+    put_int(object, "n_step", (int64_t)p->n_step);
+    put_int(object, "n_token", (int64_t)p->n_token);
+    return object;
+}
+
 static void put_profile(json_t *object, const bench *b)
 {
-    const lf_engine_profile *p = &b->profile;
-    json_t *profile = json_object();
-    put_real(profile, "linear_seconds", (double)p->linear_ns * 1e-9);
-    put_real(profile, "lm_head_seconds", (double)p->lm_head_ns * 1e-9);
-    put_real(profile, "attention_seconds", (double)p->attention_ns * 1e-9);
-    put_real(profile, "other_seconds", (double)p->other_ns * 1e-9);
-    put_real(profile, "sample_seconds", (double)p->sample_ns * 1e-9);
-    put_real(profile, "step_seconds", (double)p->step_ns * 1e-9);
-    put_int(profile, "n_step", (int64_t)p->n_step);
-    json_object_set_new(object, "prefill_profile", profile);
-    double flop = (double)p->n_step_token * b->info.linear_flop_per_token;
+    const lf_step_profile *p = &b->profile.prefill;
+    json_object_set_new(object, "prefill_profile", profile_json(p));
+    json_object_set_new(object, "decode_profile", profile_json(&b->profile.decode));
+    double flop = (double)p->n_token * b->info.linear_flop_per_token;
     double rate = p->linear_ns > 0 ? flop / ((double)p->linear_ns * 1e-9) : 0;
     put_real(object, "linear_flop_per_second", rate);
     put_real(object, "linear_peak_share", rate / b->machine.matmul_peak);
@@ -387,14 +394,14 @@ static lf_status run_iterations(bench *b, lf_error *err)
     lf_status status = LF_OK;
     iteration warm;
     for (int64_t i = 0; i < b->args->num_iters_warmup && !status; i++) {
-        status = run_iteration(b->engine, b->args, b->args->output_len, &random, &warm, err);
+        status = run_iteration(b->engine, b->args, &random, &warm, err);
     }
     for (int64_t i = 0; i < b->args->num_iters && !status; i++) {
-        status = run_iteration(b->engine, b->args, b->args->output_len, &random, &b->iterations[i], err);
+        status = run_iteration(b->engine, b->args, &random, &b->iterations[i], err);
     }
     if (status) return status;
     lf_engine_profile_set(b->engine, true);
-    status = run_iteration(b->engine, b->args, 1, &random, &b->profiled, err);
+    status = run_iteration(b->engine, b->args, &random, &b->profiled, err);
     lf_engine_profile_set(b->engine, false);
     lf_engine_profile_read(b->engine, &b->profile);
     return status;

@@ -21,6 +21,11 @@ void lf__engine_publish(lf_engine *engine)
     stats->n_waiting = (int64_t)sched->n_waiting;
     stats->n_preemption = sched->n_preemption;
     stats->kv_cache_usage = 1 - (double)sched->pool->n_free / (double)sched->pool->n_block;
+    if (engine->forward.profile) { // the time of a running step so far: its events may be what the reader waits for
+        int64_t now = lf_now_ns();
+        engine->forward.profile->step_ns += (uint64_t)(now - engine->step_mark_ns);
+        engine->step_mark_ns = now;
+    }
     pthread_mutex_lock(&engine->hub->lock);
     engine->hub->stats = *stats;
     engine->hub->profile = engine->profile;
@@ -79,9 +84,8 @@ static bool take_work(lf_engine *engine)
     hub->n_incoming = 0;
     bool is_closing = hub->is_closing, has_cancel = hub->has_cancel;
     hub->has_cancel = false;
-    bool was_profiling = engine->forward.profile != NULL;
-    engine->forward.profile = hub->is_profiling ? &engine->profile : NULL;
-    if (hub->is_profiling && !was_profiling) engine->profile = (lf_engine_profile){0};
+    if (hub->is_profiling && !engine->is_profiling) engine->profile = (lf_engine_profile){0};
+    engine->is_profiling = hub->is_profiling;
     pthread_mutex_unlock(&hub->lock);
 
     for (lf_request *next; incoming; incoming = next) {
@@ -117,20 +121,28 @@ static void fail_planned(lf_engine *engine, const lf_error *error)
     }
 }
 
+static void begin_profile(lf_engine *engine, int64_t start)
+{
+    const lf_sched *sched = &engine->sched;
+    bool is_decode = sched->n_planned_tok == sched->n_planned;
+    lf_step_profile *profile = is_decode ? &engine->profile.decode : &engine->profile.prefill;
+    profile->n_step++;
+    profile->n_token += sched->n_planned_tok;
+    engine->forward.profile = profile;
+    engine->step_mark_ns = start;
+}
+
 static void run_step(lf_engine *engine)
 {
     int64_t start = lf_now_ns();
     lf__sched_plan(&engine->sched);
     if (engine->sched.n_planned == 0) return;
     engine->stats.n_step++;
+    if (engine->is_profiling) begin_profile(engine, start);
     lf_error error = {0};
     if (compute_step(engine, &error)) fail_planned(engine, &error);
-    if (engine->forward.profile) {
-        engine->profile.step_ns += (uint64_t)(lf_now_ns() - start);
-        engine->profile.n_step++;
-        engine->profile.n_step_token += engine->step.n_tok;
-    }
     lf__engine_publish(engine);
+    engine->forward.profile = NULL;
 }
 
 static bool open_on_thread(lf_engine *engine)

@@ -134,12 +134,16 @@ void lf_engine_stats_read(const lf_engine *engine, lf_engine_stats *out);
 
 // Time by kind of operator, summed over the steps since profiling was switched on. Timing makes the device wait after
 // every operator, so steps are a little slower than without.
-typedef struct lf_engine_profile {
+typedef struct lf_step_profile {
     uint64_t linear_ns; // the layers' matrices
     uint64_t lm_head_ns, attention_ns, other_ns;
     uint64_t sample_ns; // logprobs, edits, sampling
-    uint64_t step_ns;   // whole steps, the five above and the engine's own work
-    uint64_t n_step, n_step_token;
+    uint64_t step_ns;   // whole steps: the five above and the engine's own work
+    uint64_t n_step, n_token;
+} lf_step_profile;
+typedef struct lf_engine_profile {
+    lf_step_profile prefill; // steps that compute more than one token of some request
+    lf_step_profile decode;  // all others
 } lf_engine_profile;
 void lf_engine_profile_set(lf_engine *engine, bool is_on); // on: also starts from zero
 void lf_engine_profile_read(const lf_engine *engine, lf_engine_profile *out);

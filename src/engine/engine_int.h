@@ -38,6 +38,8 @@ struct lf_engine {
     lf_emit emit;
     lf_engine_stats stats;     // published through the hub
     lf_engine_profile profile; // likewise
+    bool is_profiling;         // hub->is_profiling, as of the last step
+    int64_t step_mark_ns;      // until when the running step's time is in the profile
 };
 
 // open.c: reads, checks, loads and allocates everything; runs on the engine thread, so that the threads of the parallel

@@ -29,16 +29,16 @@ typedef struct lf_forward {
     const lf_kv_cache *kv;
     size_t n_head, n_kv_head, d_head, d_model, d_ff, n_vocab;
     // OWNED
-    lf_rows hidden;             // bf16 [max_tok, d_model]: input and output of each block
-    lf_rows residual;           // bf16 [max_tok, d_model]: the running sum
-    lf_rows qkv;                // bf16 [max_tok, (n_head + 2 n_kv_head) d_head]: q heads, k heads, v heads
-    lf_rows attention;          // bf16 [max_tok, n_head d_head]
-    lf_rows gate_up;            // bf16 [max_tok, 2 d_ff]
-    lf_rows activation;         // bf16 [max_tok, d_ff]
-    lf_rows selected;           // bf16 [max_row, d_model]: the hidden rows that need logits
-    lf_rows logits;             // f32 [max_row, n_vocab]
-    lf_dptr cos_sin;            // f32 [n_position, rotary_dim]
-    lf_engine_profile *profile; // BORROWED; NULL: nothing is timed
+    lf_rows hidden;           // bf16 [max_tok, d_model]: input and output of each block
+    lf_rows residual;         // bf16 [max_tok, d_model]: the running sum
+    lf_rows qkv;              // bf16 [max_tok, (n_head + 2 n_kv_head) d_head]: q heads, k heads, v heads
+    lf_rows attention;        // bf16 [max_tok, n_head d_head]
+    lf_rows gate_up;          // bf16 [max_tok, 2 d_ff]
+    lf_rows activation;       // bf16 [max_tok, d_ff]
+    lf_rows selected;         // bf16 [max_row, d_model]: the hidden rows that need logits
+    lf_rows logits;           // f32 [max_row, n_vocab]
+    lf_dptr cos_sin;          // f32 [n_position, rotary_dim]
+    lf_step_profile *profile; // BORROWED; NULL: nothing is timed
 } lf_forward;
 
 typedef struct lf_forward_args {
