@@ -66,7 +66,8 @@ static void load_queries(const tile_work *work)
     }
 }
 
-static const lf_bf16 *cache_row(const tile_work *work, lf_dptr cache, int64_t position)
+// Element offset, in keys or values, of a position's row; rows of the same block follow each other.
+static size_t cache_offset(const tile_work *work, int64_t position)
 {
     const lf_attention_args *args = work->job->args;
     const lf_kv_layer *kv = &args->kv;
@@ -75,33 +76,52 @@ static const lf_bf16 *cache_row(const tile_work *work, lf_dptr cache, int64_t po
         (const int32_t *)args->block_tables.address + (size_t)work->tile->sequence * args->block_table_stride;
     int32_t block = table[at / kv->block_size];
     assert(block >= 0);
-    return (const lf_bf16 *)cache.address +
-           (((size_t)block * kv->n_kv_head + work->kv_head) * kv->block_size + at % kv->block_size) * kv->d_head;
+    return (((size_t)block * kv->n_kv_head + work->kv_head) * kv->block_size + at % kv->block_size) * kv->d_head;
+}
+
+// Positions of one block that follow `at` and are below `end`.
+static int64_t run_length(const tile_work *work, int64_t at, int64_t end)
+{
+    int64_t block_size = (int64_t)work->job->args->kv.block_size, run = block_size - at % block_size;
+    return LF_MIN(run, end - at);
+}
+
+// Asks for the cache rows of positions [begin, end) before they are needed: blocks are scattered, the processor cannot
+// guess them.
+static void prefetch_rows(const tile_work *work, int64_t begin, int64_t end)
+{
+    const lf_kv_layer *kv = &work->job->args->kv;
+    for (int64_t at = begin, run; at < end; at += run) {
+        run = run_length(work, at, end);
+        size_t offset = cache_offset(work, at) * sizeof(lf_bf16), bytes = (size_t)run * work->d * sizeof(lf_bf16);
+        for (size_t i = 0; i < bytes; i += LF_CACHE_LINE_BYTES) {
+            __builtin_prefetch((const char *)kv->keys.address + offset + i);
+            __builtin_prefetch((const char *)kv->values.address + offset + i);
+        }
+    }
 }
 
 // Packs keys [begin, end) of the chunk at `base` (positions) into the two panels; what is outside becomes zero.
 static void pack_chunk(const tile_work *work, int64_t base, int64_t begin, int64_t end)
 {
+    static const lf_bf16 zeros[LF_MAX_D_HEAD] = {0};
     const lf_cpu_kernels *kernels = &work->job->cpu->kernels;
     const lf_kv_layer *kv = &work->job->args->kv;
     lf_thread_scratch *scratch = work->scratch;
-    size_t d = work->d, n_panel = (d + LF_PANEL_ROWS - 1) / LF_PANEL_ROWS;
+    const lf_bf16 *values[LF_KEY_CHUNK];
+    size_t d = work->d;
     if (end - begin < LF_KEY_CHUNK) {
         memset(scratch->keys, 0, (d + 1) / 2 * LF_PANEL_PAIR * sizeof *scratch->keys);
-        memset(scratch->values, 0, n_panel * LF_VALUE_PANEL * sizeof *scratch->values);
+        for (size_t i = 0; i < LF_KEY_CHUNK; i++) values[i] = zeros;
     }
-    for (int64_t at = begin; at < end;) {
-        int64_t run = (int64_t)kv->block_size - at % (int64_t)kv->block_size;
-        if (run > end - at) run = end - at;
-        kernels->pack_rows(scratch->keys, (size_t)(at - base), cache_row(work, kv->keys, at), d, (size_t)run, d);
-        at += run;
+    for (int64_t at = begin, run; at < end; at += run) {
+        run = run_length(work, at, end);
+        size_t offset = cache_offset(work, at), place = (size_t)(at - base);
+        kernels->pack_rows(scratch->keys, place, (const lf_bf16 *)kv->keys.address + offset, d, (size_t)run, d);
+        for (size_t i = 0; i < (size_t)run; i++)
+            values[place + i] = (const lf_bf16 *)kv->values.address + offset + i * d;
     }
-    static const lf_bf16 zeros[LF_MAX_D_HEAD] = {0};
-    for (int64_t at = begin - begin % 2; at < end; at += 2) {
-        const lf_bf16 *even = at >= begin ? cache_row(work, kv->values, at) : zeros;
-        const lf_bf16 *odd = at + 1 < end ? cache_row(work, kv->values, at + 1) : NULL;
-        kernels->pack_pairs(scratch->values + (at - base) / 2 * LF_PANEL_PAIR, even, odd, d);
-    }
+    kernels->pack_columns(scratch->values, values, LF_KEY_CHUNK / 2, d);
 }
 
 // scores, softmax, part += P V for the packed chunk at `base`.
@@ -162,7 +182,9 @@ static bool attend_segment(const tile_work *work, int64_t segment)
         scratch->part_l[r] = 0;
     }
     for (int64_t base = begin - begin % LF_KEY_CHUNK; base < end; base += LF_KEY_CHUNK) {
-        pack_chunk(work, base, LF_MAX(base, begin), LF_MIN(base + LF_KEY_CHUNK, end));
+        int64_t next = base + LF_KEY_CHUNK;
+        prefetch_rows(work, next, LF_MIN(next + LF_KEY_CHUNK, end));
+        pack_chunk(work, base, LF_MAX(base, begin), LF_MIN(next, end));
         attend_chunk(work, base);
     }
     return true;

@@ -293,7 +293,7 @@ lf_status lf__onednn_open(lf_onednn **out, lf_error *err)
 // The best of a few runs of pd, whose weights have the layout that oneDNN chose.
 static lf_status time_primitive(lf_onednn *onednn, dnnl_primitive_desc_t pd, double *out_seconds, lf_error *err)
 {
-    enum { RUNS = 30 };
+    enum { RUNS = 60 };
     static const int args[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD};
     static const dnnl_query_t queries[] = {dnnl_query_src_md, dnnl_query_weights_md, dnnl_query_dst_md,
                                            dnnl_query_scratchpad_md};

@@ -47,12 +47,10 @@ typedef struct lf_multiply_args {
     size_t strip, n_strip;
 } lf_multiply_args;
 
-// pack_rows:  rows [row, row + n_row) of a panel from n_col columns of row-major src; an odd last column gets a zero
-// beside it. pack_pairs: one pair of columns of consecutive panels from two row-major columns of the matrix: the matrix
-// is the TRANSPOSE of what
-//             src holds (values of the KV cache, whose rows are keys). Element c of `even` (`odd`) becomes row c % 64
-//             of panel c / 64, first (second) of the pair; consecutive panels are LF_VALUE_PANEL elements apart. `odd`
-//             NULL: zeros.
+// pack_rows: rows [row, row + n_row) of a panel from n_col columns of row-major src; an odd last column gets a zero
+// beside it. pack_columns: 2 * n_pair columns of a matrix of n_row rows, column k from the n_row elements at rows[k]:
+// the TRANSPOSE of what memory holds (values of the KV cache, whose rows are keys). Consecutive panels are
+// LF_VALUE_PANEL elements apart; rows of the last panel beyond n_row are left as they are.
 enum { LF_KEY_CHUNK = 64, LF_VALUE_PANEL = LF_KEY_CHUNK / 2 * LF_PANEL_PAIR };
 // expand: bf16 to f32, exact. narrow: f32 (+ bias unless NULL) to bf16, nearest even.
 // norm: one group of d elements; see lf_norm_args. residual may be NULL. y may be x.

@@ -35,12 +35,14 @@ void lf_pack_rows__ref(lf_bf16 *panel, size_t row, const lf_bf16 *src, size_t sr
     }
 }
 
-void lf_pack_pairs__ref(lf_bf16 *panel, const lf_bf16 *even, const lf_bf16 *odd, size_t n_col)
+void lf_pack_columns__ref(lf_bf16 *panels, const lf_bf16 *const *rows, size_t n_pair, size_t n_row)
 {
-    for (size_t c = 0; c < n_col; c++) {
-        lf_bf16 *dst = panel + c / LF_PANEL_ROWS * LF_VALUE_PANEL + c % LF_PANEL_ROWS * 2;
-        dst[0] = even[c];
-        dst[1] = odd ? odd[c] : 0;
+    for (size_t p = 0; p < n_pair; p++) {
+        for (size_t r = 0; r < n_row; r++) {
+            lf_bf16 *dst = panels + r / LF_PANEL_ROWS * LF_VALUE_PANEL + p * LF_PANEL_PAIR + r % LF_PANEL_ROWS * 2;
+            dst[0] = rows[2 * p][r];
+            dst[1] = rows[2 * p + 1][r];
+        }
     }
 }
 

@@ -12,7 +12,7 @@
 #include "device/cpu/cpu_int.h"
 #include "device/cpu/gemm_onednn.h"
 
-enum { LINE_WORDS = LF_CACHE_LINE_BYTES / sizeof(uint64_t), SCAN_PARTS = 8, SCAN_RUNS = 4 * SCAN_PARTS };
+enum { LINE_WORDS = LF_CACHE_LINE_BYTES / sizeof(uint64_t), SCAN_PARTS = 32, SCAN_RUNS = 4 * SCAN_PARTS };
 
 typedef struct scan_job {
     const lf_cpu_kernels *kernels;
@@ -61,7 +61,7 @@ lf_status lf_cpu_measure_read_bandwidth(double *out_bytes_per_second, lf_error *
 
 lf_status lf_cpu_measure_matmul_peak(double *out_operations_per_second, const char **out_what, lf_error *err)
 {
-    enum { M = 512, N = 2048, K = 2048 };
+    enum { M = 512, N = 1024, K = 1024 };
     bool bf16 = lf_cpu_isa_best() >= LF_CPU_ISA_AVX512_BF16;
     double seconds;
     lf_status rc = lf__onednn_time_matmul(bf16, M, N, K, &seconds, err);

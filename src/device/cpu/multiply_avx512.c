@@ -8,8 +8,13 @@
 #include "device/cpu/kernels.h"
 
 #define INLINE static inline __attribute__((always_inline))
-// Six by four is more than gcc unrolls by itself, and only unrolled loops keep the sums in registers.
+// Only fully unrolled loops keep the sums in registers. clang unrolls these early enough, and too late when told to;
+// gcc must be told.
+#if defined(__clang__)
+#define UNROLL
+#else
 #define UNROLL _Pragma("GCC unroll 6")
+#endif
 
 enum { MOST_TOKENS = 6 };
 

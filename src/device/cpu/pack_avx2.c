@@ -65,19 +65,25 @@ void lf_pack_rows__avx2(lf_bf16 *panel, size_t row, const lf_bf16 *src, size_t s
     }
 }
 
-void lf_pack_pairs__avx2(lf_bf16 *panel, const lf_bf16 *even, const lf_bf16 *odd, size_t n_col)
+// Two columns of n_row rows, interleaved; `panels` is their place in the first panel.
+static void pack_pair(lf_bf16 *panels, const lf_bf16 *even, const lf_bf16 *odd, size_t n_row)
 {
-    size_t c = 0;
-    for (; c + 16 <= n_col; c += 16) {
-        __m256i a = load_pairs(even + c), b = odd ? load_pairs(odd + c) : _mm256_setzero_si256();
+    size_t r = 0;
+    for (; r + 16 <= n_row; r += 16) {
+        __m256i a = load_pairs(even + r), b = load_pairs(odd + r);
         __m256i low = _mm256_unpacklo_epi16(a, b), high = _mm256_unpackhi_epi16(a, b);
-        __m256i *dst = (__m256i *)(void *)(panel + c / LF_PANEL_ROWS * LF_VALUE_PANEL + c % LF_PANEL_ROWS * 2);
+        __m256i *dst = (__m256i *)(void *)(panels + r / LF_PANEL_ROWS * LF_VALUE_PANEL + r % LF_PANEL_ROWS * 2);
         _mm256_storeu_si256(dst, _mm256_permute2x128_si256(low, high, 0x20));
         _mm256_storeu_si256(dst + 1, _mm256_permute2x128_si256(low, high, 0x31));
     }
-    for (; c < n_col; c++) {
-        lf_bf16 *dst = panel + c / LF_PANEL_ROWS * LF_VALUE_PANEL + c % LF_PANEL_ROWS * 2;
-        dst[0] = even[c];
-        dst[1] = odd ? odd[c] : 0;
+    for (; r < n_row; r++) {
+        lf_bf16 *dst = panels + r / LF_PANEL_ROWS * LF_VALUE_PANEL + r % LF_PANEL_ROWS * 2;
+        dst[0] = even[r];
+        dst[1] = odd[r];
     }
+}
+
+void lf_pack_columns__avx2(lf_bf16 *panels, const lf_bf16 *const *rows, size_t n_pair, size_t n_row)
+{
+    for (size_t p = 0; p < n_pair; p++) pack_pair(panels + p * LF_PANEL_PAIR, rows[2 * p], rows[2 * p + 1], n_row);
 }

@@ -80,14 +80,14 @@ static bool check_pack_rows(const lf_cpu_kernels *candidate)
     return memcmp(expected, found, sizeof found) == 0;
 }
 
-static bool check_pack_pairs(const lf_cpu_kernels *candidate)
+static bool check_pack_columns(const lf_cpu_kernels *candidate)
 {
-    lf_bf16 even[N], odd[N], expected[LF_VALUE_PANEL + LF_PANEL_PAIR] = {0},
-                                                       found[LF_VALUE_PANEL + LF_PANEL_PAIR] = {0};
-    fill_bf16(even, N, 5);
-    fill_bf16(odd, N, 6);
-    lf_pack_pairs__ref(expected, even, odd, N);
-    candidate->pack_pairs(found, even, odd, N);
+    lf_bf16 columns[4][N], expected[LF_VALUE_PANEL + 2 * LF_PANEL_PAIR] = {0},
+                                                         found[LF_VALUE_PANEL + 2 * LF_PANEL_PAIR] = {0};
+    const lf_bf16 *rows[4] = {columns[0], columns[3], columns[1], columns[2]};
+    for (size_t i = 0; i < 4; i++) fill_bf16(columns[i], N, 5 + 100 * i);
+    lf_pack_columns__ref(expected, rows, 2, N);
+    candidate->pack_columns(found, rows, 2, N);
     return memcmp(expected, found, sizeof found) == 0;
 }
 
