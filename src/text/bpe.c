@@ -79,6 +79,14 @@ static int32_t model_token(const lf_vocab *vocab, const char *text, size_t lengt
     return id >= 0 && (vocab->tokens[id].flags & LF_TOKEN_IN_MODEL) ? id : LF_VOCAB_NONE;
 }
 
+static bool is_token(const lf_vocab *vocab, int32_t id, const char *text, size_t length)
+{
+    if (!lf_vocab_has(vocab, id)) return false;
+    const lf_token *token = &vocab->tokens[id];
+    return (token->flags & LF_TOKEN_IN_MODEL) && token->text_length == length &&
+           memcmp(lf_vocab_text(vocab, token), text, length) == 0;
+}
+
 lf_status lf_bpe_add_merge(lf_bpe *bpe, const char *left, size_t left_length, const char *right, size_t right_length,
                            uint32_t rank, lf_error *err)
 {
@@ -90,13 +98,15 @@ lf_status lf_bpe_add_merge(lf_bpe *bpe, const char *left, size_t left_length, co
     memcpy(joined + left_length, right, right_length);
     int32_t left_id = model_token(bpe->vocab, left, left_length);
     int32_t right_id = model_token(bpe->vocab, right, right_length);
-    int32_t id = model_token(bpe->vocab, joined, length);
+    int32_t id = bpe->last_id + 1; // most vocabularies list results in the order of merges
+    if (!is_token(bpe->vocab, id, joined, length)) id = model_token(bpe->vocab, joined, length);
     if (joined != joined_small) free(joined);
     if (left_id < 0 || right_id < 0 || id < 0) {
         return lf_error_set(err, LF_ERR_FORMAT, "merge %u of '%.*s' and '%.*s': %s is not in the vocabulary", rank,
                             (int)LF_MIN(left_length, (size_t)80), left, (int)LF_MIN(right_length, (size_t)80), right,
                             left_id < 0 ? "the first" : right_id < 0 ? "the second" : "the result");
     }
+    bpe->last_id = id;
     lf_status status = merges_reserve(bpe, (size_t)bpe->n_merge + 1, err);
     if (status) return status;
     uint32_t at = pair_hash(bpe, (uint32_t)left_id, (uint32_t)right_id) & bpe->mask;

@@ -29,6 +29,7 @@ typedef struct lf_bpe {
     lf_merge *merges;      // OWNED hash table, linear probing
     uint32_t mask;
     uint32_t n_merge;
+    int32_t last_id; // result of the merge added last
     bool is_byte_level; // words come as raw bytes, byte_id has all 256; otherwise they come as characters
     bool ignore_merges; // a word that is a token is that token
     bool byte_fallback; // a character without token becomes its bytes' tokens, if all of them have one

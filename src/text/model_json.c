@@ -137,33 +137,40 @@ static lf_status read_string(cursor *c, int slot, const char **text, size_t *len
 
 // --- cutting
 
+// What skip_value() stops at. Most bytes of a vocabulary are none of these.
+enum { PLAIN, QUOTE, BACKSLASH, OPENING, CLOSING, COMMA };
+static const uint8_t classes[256] = {['"'] = QUOTE,   ['\\'] = BACKSLASH, ['{'] = OPENING, ['['] = OPENING,
+                                     ['}'] = CLOSING, [']'] = CLOSING,   [','] = COMMA};
+
+// From behind the opening quote to behind the closing one.
+static const char *skip_string(const char *at, const char *end)
+{
+    for (;;) {
+        while (at < end && classes[(uint8_t)*at] != QUOTE && classes[(uint8_t)*at] != BACKSLASH) at++;
+        if (at == end) return end;
+        if (*at == '"') return at + 1;
+        if (end - at < 2) return end;
+        at += 2;
+    }
+}
+
 // Moves past one value: to the ',' '}' or ']' that ends it. Brackets are counted, not matched.
 static void skip_value(cursor *c)
 {
     size_t depth = 0;
-    for (; c->at < c->end; c->at++) {
-        switch (*c->at) {
-        case '"':
-            for (c->at++; c->at < c->end && *c->at != '"'; c->at++) {
-                if (*c->at == '\\' && c->at + 1 < c->end) c->at++;
-            }
-            if (c->at >= c->end) {
-                c->at = c->end;
-                return;
-            }
-            break;
-        case '{':
-        case '[': depth++; break;
-        case '}':
-        case ']':
-            if (depth == 0) return;
-            depth--;
-            break;
-        case ',':
-            if (depth == 0) return;
-            break;
+    const char *at = c->at;
+    while (at < c->end) {
+        uint8_t class = classes[(uint8_t)*at];
+        if (class == QUOTE) {
+            at = skip_string(at + 1, c->end);
+            continue;
         }
+        if (depth == 0 && (class == CLOSING || class == COMMA)) break;
+        depth += class == OPENING;
+        depth -= class == CLOSING;
+        at++;
     }
+    c->at = at;
 }
 
 typedef struct cut {

@@ -88,7 +88,9 @@ static lf_status read_model(lf_tokenizer *t, const lf_model_json *file, lf_error
     if (!file->vocab.text || !file->merges.text) {
         return lf_error_set(err, LF_ERR_FORMAT, "model has no \"%s\"", file->vocab.text ? "merges" : "vocab");
     }
-    status = lf_model_json_vocab(file->vocab, vocab_entry, &t->vocab, err);
+    // An entry takes some 24 bytes. A guess: too little costs time, and the cap keeps too much from mattering.
+    status = lf_vocab_reserve(&t->vocab, LF_MIN(file->vocab.length / 24, (size_t)1 << 18), err);
+    if (!status) status = lf_model_json_vocab(file->vocab, vocab_entry, &t->vocab, err);
     if (!status) status = lf_bpe_init(&t->bpe, &t->vocab, err);
     if (!status) status = lf_model_json_merges(file->merges, merge_entry, &t->bpe, err);
     if (!status) status = read_model_settings(t, model, err);

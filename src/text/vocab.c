@@ -39,16 +39,16 @@ int lf_byte_of_char(uint32_t codepoint)
 
 bool lf_byte_level_decode(lf_buf *out, const char *text, size_t length)
 {
-    size_t start = out->length;
+    if (!lf_buf_reserve(out, length)) return false; // never more bytes than the text has
+    char *at = out->data + out->length;
     const char *cursor = text;
     while (cursor < text + length) {
         int byte = lf_byte_of_char(lf_utf8_next(&cursor));
-        if (byte < 0) {
-            out->length = start;
-            return false;
-        }
-        lf_buf_putc(out, (char)byte);
+        if (byte < 0) return false;
+        *at++ = (char)byte;
     }
+    *at = '\0';
+    out->length = (size_t)(at - out->data);
     return true;
 }
 
@@ -72,16 +72,26 @@ static lf_status map_reserve(lf_id_map *map, size_t count, lf_error *err)
 }
 
 // The key is known to be absent.
-static lf_status map_insert(lf_id_map *map, uint32_t hash, uint32_t id, lf_error *err)
+static lf_status map_insert(lf_id_map *map, struct lf_id_slot slot, lf_error *err)
 {
     lf_status status = map_reserve(map, (size_t)map->count + 1, err);
     if (status) return status;
-    uint32_t at = hash & map->mask;
+    uint32_t at = slot.hash & map->mask;
     while (map->slots[at].id_plus_1) at = (at + 1) & map->mask;
-    map->slots[at].hash = hash;
-    map->slots[at].id_plus_1 = id + 1;
+    map->slots[at] = slot;
     map->count++;
     return LF_OK;
+}
+
+static int32_t map_find(const lf_vocab *vocab, const lf_id_map *map, uint32_t hash, const void *key, size_t length)
+{
+    const char *arena = lf_buf_text(&vocab->arena);
+    for (uint32_t at = hash & map->mask; map->slots[at].id_plus_1; at = (at + 1) & map->mask) {
+        const struct lf_id_slot *slot = &map->slots[at];
+        if (slot->hash != hash || slot->key_length != length) continue;
+        if (memcmp(arena + slot->key_off, key, length) == 0) return (int32_t)(slot->id_plus_1 - 1);
+    }
+    return LF_VOCAB_NONE;
 }
 
 lf_status lf_vocab_init(lf_vocab *vocab, lf_error *err)
@@ -104,32 +114,19 @@ void lf_vocab_fini(lf_vocab *vocab)
     *vocab = (lf_vocab){0};
 }
 
+static uint32_t hash_of(const lf_vocab *vocab, const void *key, size_t length)
+{
+    return (uint32_t)lf_hash_bytes(key, length, vocab->seed);
+}
+
 int32_t lf_vocab_find(const lf_vocab *vocab, const char *text, size_t length)
 {
-    const lf_id_map *map = &vocab->by_text;
-    uint32_t hash = (uint32_t)lf_hash_bytes(text, length, vocab->seed);
-    for (uint32_t at = hash & map->mask; map->slots[at].id_plus_1; at = (at + 1) & map->mask) {
-        if (map->slots[at].hash != hash) continue;
-        const lf_token *token = &vocab->tokens[map->slots[at].id_plus_1 - 1];
-        if (token->text_length == length && memcmp(lf_vocab_text(vocab, token), text, length) == 0) {
-            return (int32_t)(map->slots[at].id_plus_1 - 1);
-        }
-    }
-    return LF_VOCAB_NONE;
+    return map_find(vocab, &vocab->by_text, hash_of(vocab, text, length), text, length);
 }
 
 int32_t lf_vocab_find_bytes(const lf_vocab *vocab, const void *bytes, size_t length)
 {
-    const lf_id_map *map = &vocab->by_bytes;
-    uint32_t hash = (uint32_t)lf_hash_bytes(bytes, length, vocab->seed);
-    for (uint32_t at = hash & map->mask; map->slots[at].id_plus_1; at = (at + 1) & map->mask) {
-        if (map->slots[at].hash != hash) continue;
-        const lf_token *token = &vocab->tokens[map->slots[at].id_plus_1 - 1];
-        if (token->bytes_length == length && memcmp(lf_vocab_bytes(vocab, token), bytes, length) == 0) {
-            return (int32_t)(map->slots[at].id_plus_1 - 1);
-        }
-    }
-    return LF_VOCAB_NONE;
+    return map_find(vocab, &vocab->by_bytes, hash_of(vocab, bytes, length), bytes, length);
 }
 
 static lf_status arena_append(lf_vocab *vocab, const void *bytes, size_t length, uint32_t *offset, lf_error *err)
@@ -140,6 +137,14 @@ static lf_status arena_append(lf_vocab *vocab, const void *bytes, size_t length,
     return lf_buf_failed(&vocab->arena) ? lf_error_no_memory(err, length) : LF_OK;
 }
 
+lf_status lf_vocab_reserve(lf_vocab *vocab, size_t n_token, lf_error *err)
+{
+    if (!lf_array_grow((void **)&vocab->tokens, &vocab->capacity, n_token, sizeof *vocab->tokens)) {
+        return lf_error_no_memory(err, n_token * sizeof *vocab->tokens);
+    }
+    return map_reserve(&vocab->by_text, n_token, err);
+}
+
 lf_status lf_vocab_add(lf_vocab *vocab, const char *text, size_t length, uint32_t id, uint32_t flags, lf_error *err)
 {
     if (id >= LF_VOCAB_MAX_TOKENS) {
@@ -147,7 +152,8 @@ lf_status lf_vocab_add(lf_vocab *vocab, const char *text, size_t length, uint32_
     }
     if (length > UINT32_MAX / 4) return lf_error_set(err, LF_ERR_LIMIT, "a token has %zu bytes", length);
     if (lf_vocab_has(vocab, id)) return lf_error_set(err, LF_ERR_FORMAT, "token id %u is given twice", id);
-    if (lf_vocab_find(vocab, text, length) != LF_VOCAB_NONE) {
+    uint32_t hash = hash_of(vocab, text, length);
+    if (map_find(vocab, &vocab->by_text, hash, text, length) != LF_VOCAB_NONE) {
         return lf_error_set(err, LF_ERR_FORMAT, "token '%.*s' is given twice", (int)LF_MIN(length, (size_t)100), text);
     }
     if (!lf_array_grow((void **)&vocab->tokens, &vocab->capacity, (size_t)id + 1, sizeof *vocab->tokens)) {
@@ -160,7 +166,7 @@ lf_status lf_vocab_add(lf_vocab *vocab, const char *text, size_t length, uint32_
     token.bytes_off = token.text_off;
     token.flags = flags | LF_TOKEN_PRESENT;
     vocab->tokens[id] = token;
-    return map_insert(&vocab->by_text, (uint32_t)lf_hash_bytes(text, length, vocab->seed), id, err);
+    return map_insert(&vocab->by_text, (struct lf_id_slot){hash, id + 1, token.text_off, token.text_length}, err);
 }
 
 lf_status lf_vocab_set_bytes(lf_vocab *vocab, uint32_t id, const void *bytes, size_t length, lf_error *err)
@@ -178,19 +184,20 @@ lf_status lf_vocab_map_byte_level(lf_vocab *vocab, lf_error *err)
 {
     lf_status status = map_reserve(&vocab->by_bytes, vocab->n_token, err);
     if (status) return status;
+    // Bytes are never longer than the text, so the texts do not move while they are read.
     if (!lf_buf_reserve(&vocab->arena, vocab->arena.length)) return lf_error_no_memory(err, vocab->arena.length);
     for (size_t id = 0; id < vocab->n_token; id++) {
         lf_token *token = &vocab->tokens[id];
         if (!(token->flags & LF_TOKEN_IN_MODEL)) continue;
-        size_t start = vocab->arena.length; // bytes are never longer than the text, and the memory is reserved
+        size_t start = vocab->arena.length;
         if (!lf_byte_level_decode(&vocab->arena, lf_vocab_text(vocab, token), token->text_length)) continue;
         if (start > UINT32_MAX) return lf_error_set(err, LF_ERR_LIMIT, "vocabulary is too large");
         token->bytes_off = (uint32_t)start;
         token->bytes_length = (uint32_t)(vocab->arena.length - start);
         token->flags |= LF_TOKEN_BYTE_LEVEL;
-        const char *bytes = lf_vocab_bytes(vocab, token);
-        uint32_t hash = (uint32_t)lf_hash_bytes(bytes, token->bytes_length, vocab->seed);
-        status = map_insert(&vocab->by_bytes, hash, (uint32_t)id, err);
+        uint32_t hash = hash_of(vocab, lf_vocab_bytes(vocab, token), token->bytes_length);
+        struct lf_id_slot slot = {hash, (uint32_t)id + 1, token->bytes_off, token->bytes_length};
+        status = map_insert(&vocab->by_bytes, slot, err);
         if (status) return status;
     }
     return LF_OK;

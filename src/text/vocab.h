@@ -37,12 +37,15 @@ typedef struct lf_token {
     uint32_t flags; // of lf_token_flag
 } lf_token;
 
-// Open addressing, linear probing, a power of two of slots, at most 3/5 full.
+// Open addressing, linear probing, a power of two of slots, at most 3/5 full. A slot says where its key lies, so that a look-up
+// touches two places of memory.
 typedef struct lf_id_map {
     struct lf_id_slot {
         uint32_t hash;
         uint32_t id_plus_1; // 0: free
-    } *slots;               // OWNED
+        uint32_t key_off;   // into lf_vocab.arena
+        uint32_t key_length;
+    } *slots; // OWNED
     uint32_t mask;
     uint32_t count;
 } lf_id_map;
@@ -60,6 +63,8 @@ typedef struct lf_vocab {
 lf_status lf_vocab_init(lf_vocab *vocab, lf_error *err);
 void lf_vocab_fini(lf_vocab *vocab);
 
+// Room for about that many tokens, to spare the growing.
+lf_status lf_vocab_reserve(lf_vocab *vocab, size_t n_token, lf_error *err);
 // Adds a token whose text and id must both be new. `flags` may be LF_TOKEN_IN_MODEL and LF_TOKEN_ADDED.
 lf_status lf_vocab_add(lf_vocab *vocab, const char *text, size_t length, uint32_t id, uint32_t flags, lf_error *err);
 // Sets what the token stands for; `bytes` is copied and must not lie in the arena.
