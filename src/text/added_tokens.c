@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Finding added tokens. A search costs the text's length times the longest token's, which LF_TOKENIZER_MAX_ADDED_BYTES bounds;
-// in practice one table look-up per byte, because few bytes start a token.
+// Finding added tokens. A search costs the text's length times the longest token's, which LF_TOKENIZER_MAX_ADDED_BYTES
+// bounds; in practice one table look-up per byte, because few bytes start a token.
 #include "text/added_tokens.h"
 
 #include <stdlib.h>
@@ -82,14 +82,16 @@ static const lf_added_token *tree_longest(const lf_added_tokens *added, const lf
     return found;
 }
 
-// The id the reference library gives: the model's for a word of the model, else the next free one in the order of the list.
-static lf_status enter(lf_vocab *vocab, const char *content, size_t length, int64_t id, uint32_t *next_id, lf_error *err)
+// The id the reference library gives: the model's for a word of the model, else the next free one in the order of the
+// list.
+static lf_status enter(lf_vocab *vocab, const char *content, size_t length, int64_t id, uint32_t *next_id,
+                       lf_error *err)
 {
     int32_t present = lf_vocab_find(vocab, content, length);
     int64_t expected = present >= 0 ? present : (int64_t)*next_id;
     if (id != expected) {
-        lf_error_set(err, LF_ERR_UNSUPPORTED, "added token '%.*s' has an id that its place in the list does not give it",
-                     (int)length, content);
+        lf_error_set(err, LF_ERR_UNSUPPORTED,
+                     "added token '%.*s' has an id that its place in the list does not give it", (int)length, content);
         lf_error_expected(err, "%lld", (long long)expected);
         return lf_error_found(err, "%lld", (long long)id);
     }
@@ -142,8 +144,8 @@ static lf_status make_normal(reader *r, const char *content, size_t length, bool
     bool is_same = r->normal.length == length && memcmp(r->normal.data, content, length) == 0;
     int32_t present = lf_vocab_find(r->vocab, content, length);
     if (!is_same && present >= 0 && (r->vocab->tokens[present].flags & LF_TOKEN_IN_MODEL)) {
-        return lf_error_set(err, LF_ERR_UNSUPPORTED, "added token '%s' is a word of the model and changed by the normalizer",
-                            content);
+        return lf_error_set(err, LF_ERR_UNSUPPORTED,
+                            "added token '%s' is a word of the model and changed by the normalizer", content);
     }
     if (r->normal.length == 0 || r->normal.length > LF_TOKENIZER_MAX_ADDED_BYTES) {
         return lf_error_set(err, LF_ERR_LIMIT, "added token '%.*s' has %zu bytes when normalized, not 1 to %d",
@@ -249,8 +251,8 @@ static bool touches_word(const char *text, size_t begin, size_t end, size_t from
     return (from > begin && lf_is_word(char_before(text, from))) || (to < end && lf_is_word(char_at(text, to)));
 }
 
-lf_status lf_added_tokens_split(const lf_added_tokens *added, const lf_token_tree *tree, bool parse_special, size_t begin,
-                                size_t end, lf_pieces *out, lf_error *err)
+lf_status lf_added_tokens_split(const lf_added_tokens *added, const lf_token_tree *tree, bool parse_special,
+                                size_t begin, size_t end, lf_pieces *out, lf_error *err)
 {
     const char *text = out->text;
     size_t done = begin;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Merging. Symbols of a long word form a linked list in one array; a candidate in the queue is stale when its pair is no
-// longer there, which shows in the merge the two neighbours have now.
+// Merging. Symbols of a long word form a linked list in one array; a candidate in the queue is stale when its pair is
+// no longer there, which shows in the merge the two neighbours have now.
 #include "text/bpe.h"
 
 #include <stdio.h>
@@ -104,7 +104,9 @@ lf_status lf_bpe_add_merge(lf_bpe *bpe, const char *left, size_t left_length, co
     if (left_id < 0 || right_id < 0 || id < 0) {
         return lf_error_set(err, LF_ERR_FORMAT, "merge %u of '%.*s' and '%.*s': %s is not in the vocabulary", rank,
                             (int)LF_MIN(left_length, (size_t)80), left, (int)LF_MIN(right_length, (size_t)80), right,
-                            left_id < 0 ? "the first" : right_id < 0 ? "the second" : "the result");
+                            left_id < 0    ? "the first"
+                            : right_id < 0 ? "the second"
+                                           : "the result");
     }
     bpe->last_id = id;
     lf_status status = merges_reserve(bpe, (size_t)bpe->n_merge + 1, err);
@@ -158,8 +160,9 @@ static bool put_fallback(const lf_bpe *bpe, lf_bpe_scratch *scratch, const uint8
     return true;
 }
 
-// Characters one by one. A character that nothing stands for becomes the unknown token, or nothing when there is none. An unknown is
-// put only before the next known character, AFTER fallback bytes in between: so does the reference, and ids follow it.
+// Characters one by one. A character that nothing stands for becomes the unknown token, or nothing when there is none.
+// An unknown is put only before the next known character, AFTER fallback bytes in between: so does the reference, and
+// ids follow it.
 static lf_status put_characters(const lf_bpe *bpe, lf_bpe_scratch *scratch, const char *word, size_t length,
                                 lf_error *err)
 {
@@ -320,7 +323,8 @@ static lf_status merge_word(const lf_bpe *bpe, lf_bpe_scratch *scratch, const ch
         return LF_OK;
     }
     if (!merge_long(bpe, scratch)) return lf_error_no_memory(err, 0);
-    for (uint32_t i = 0; i != END; i = scratch->symbols[i].next) out->data[out->count++] = (int32_t)scratch->symbols[i].id;
+    for (uint32_t i = 0; i != END; i = scratch->symbols[i].next)
+        out->data[out->count++] = (int32_t)scratch->symbols[i].id;
     return LF_OK;
 }
 

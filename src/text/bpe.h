@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Byte-pair encoding of one word. The serial definition: write the word as its smallest tokens; while some neighbours have a
-// merge, replace the pair of lowest rank (the leftmost of equals) by the token it makes. Short words are done literally so;
-// long ones with a queue of pairs, O(n log n), so that no text is slow.
+// Byte-pair encoding of one word. The serial definition: write the word as its smallest tokens; while some neighbours
+// have a merge, replace the pair of lowest rank (the leftmost of equals) by the token it makes. Short words are done
+// literally so; long ones with a queue of pairs, O(n log n), so that no text is slow.
 #ifndef LF_TEXT_BPE_H
 #define LF_TEXT_BPE_H
 
@@ -29,16 +29,16 @@ typedef struct lf_bpe {
     lf_merge *merges;      // OWNED hash table, linear probing
     uint32_t mask;
     uint32_t n_merge;
-    int32_t last_id; // result of the merge added last
+    int32_t last_id;    // result of the merge added last
     bool is_byte_level; // words come as raw bytes, byte_id has all 256; otherwise they come as characters
     bool ignore_merges; // a word that is a token is that token
     bool byte_fallback; // a character without token becomes its bytes' tokens, if all of them have one
     bool fuse_unknown;
-    int32_t unknown_id;      // or one of the enum above
-    int32_t byte_id[256];    // byte-level token of each byte
+    int32_t unknown_id;       // or one of the enum above
+    int32_t byte_id[256];     // byte-level token of each byte
     int32_t fallback_id[256]; // "<0x00>" to "<0xFF>", LF_VOCAB_NONE where there is none
-    // OWNED, per token: does the word that is this token's bytes encode to just this token? 0 not known yet, 1 yes, 2 no. A cache,
-    // filled by whoever needs it first; every thread would write the same value.
+    // OWNED, per token: does the word that is this token's bytes encode to just this token? 0 not known yet, 1 yes, 2
+    // no. A cache, filled by whoever needs it first; every thread would write the same value.
     _Atomic uint8_t *whole;
 } lf_bpe;
 

@@ -23,7 +23,8 @@ static lf_status walk(const json_t *json, const char *what, const char *list_key
     status = lf_component_only(json, what, (const char *const[]){"type", list_key, NULL}, err);
     if (status) return status;
     const json_t *list = json_object_get(json, list_key);
-    if (!json_is_array(list)) return lf_error_set(err, LF_ERR_FORMAT, "a %s sequence has no list \"%s\"", what, list_key);
+    if (!json_is_array(list))
+        return lf_error_set(err, LF_ERR_FORMAT, "a %s sequence has no list \"%s\"", what, list_key);
     for (size_t i = 0; i < json_array_size(list); i++) {
         status = walk(json_array_get(list, i), what, list_key, visit, ctx, depth + 1, err);
         if (status) return status;
@@ -31,8 +32,8 @@ static lf_status walk(const json_t *json, const char *what, const char *list_key
     return LF_OK;
 }
 
-lf_status lf_component_walk(const json_t *json, const char *what, const char *list_key, lf_component_fn visit, void *ctx,
-                            lf_error *err)
+lf_status lf_component_walk(const json_t *json, const char *what, const char *list_key, lf_component_fn visit,
+                            void *ctx, lf_error *err)
 {
     if (!json || json_is_null(json)) return LF_OK;
     return walk(json, what, list_key, visit, ctx, 1, err);
@@ -108,8 +109,8 @@ void lf_pattern_start(lf_pattern_walk *walk, const lf_pattern *pattern, lf_regex
                       size_t length)
 {
     walk->pattern = pattern;
-    walk->regex = (lf_regex_walk){.regex = pattern->regex, .scratch = scratch, .text = text, .length = length,
-                                  .last_end = SIZE_MAX};
+    walk->regex = (lf_regex_walk){
+        .regex = pattern->regex, .scratch = scratch, .text = text, .length = length, .last_end = SIZE_MAX};
 }
 
 lf_status lf_pattern_next(lf_pattern_walk *walk, bool *found, size_t *begin, size_t *end, lf_error *err)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the parts of tokenizer.json have in common: tagged objects and sequences of them, strict keys, and the two kinds of
-// pattern, {"String": "..."} and {"Regex": "..."}.
+// What the parts of tokenizer.json have in common: tagged objects and sequences of them, strict keys, and the two kinds
+// of pattern, {"String": "..."} and {"Regex": "..."}.
 #ifndef LF_TEXT_COMPONENT_H
 #define LF_TEXT_COMPONENT_H
 
@@ -12,11 +12,12 @@
 #include "base/status.h"
 #include "text/regex.h"
 
-// Calls `visit` for every component in order: `json` is null or NULL (none), a component, or {"type": "Sequence", <list_key>:
+// Calls `visit` for every component in order: `json` is null or NULL (none), a component, or {"type": "Sequence",
+// <list_key>:
 // [...]}, nested at most 8 deep. `what` names the kind in errors.
 typedef lf_status (*lf_component_fn)(void *ctx, const json_t *json, const char *type, lf_error *err);
-lf_status lf_component_walk(const json_t *json, const char *what, const char *list_key, lf_component_fn visit, void *ctx,
-                            lf_error *err);
+lf_status lf_component_walk(const json_t *json, const char *what, const char *list_key, lf_component_fn visit,
+                            void *ctx, lf_error *err);
 // LF_ERR_UNSUPPORTED when the object has a key that is not in the NULL-terminated list.
 lf_status lf_component_only(const json_t *json, const char *what, const char *const *keys, lf_error *err);
 // Required values; LF_ERR_FORMAT when missing or of another type. The string is a copy: free() it.

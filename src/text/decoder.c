@@ -17,10 +17,12 @@ static lf_status order_error(const char *type, lf_error *err)
 static lf_status read_replace(lf_decoder *decoder, const json_t *json, lf_error *err)
 {
     const json_t *pattern = json_object_get(json, "pattern");
-    lf_status status = lf_component_only(json, "decoder Replace", (const char *const[]){"type", "pattern", "content", NULL}, err);
+    lf_status status =
+        lf_component_only(json, "decoder Replace", (const char *const[]){"type", "pattern", "content", NULL}, err);
     if (status) return status;
     if (decoder->is_byte_level || decoder->has_byte_fallback || decoder->is_fused) return order_error("Replace", err);
-    if (decoder->n_replace == LF_DECODER_MAX_REPLACE) return lf_error_set(err, LF_ERR_LIMIT, "too many Replace decoders");
+    if (decoder->n_replace == LF_DECODER_MAX_REPLACE)
+        return lf_error_set(err, LF_ERR_LIMIT, "too many Replace decoders");
     const json_t *literal = json_object_get(pattern, "String");
     if (json_object_size(pattern) != 1 || json_string_length(literal) == 0) {
         return lf_error_set(err, LF_ERR_UNSUPPORTED, "decoder Replace has a pattern that is no string");

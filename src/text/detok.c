@@ -7,8 +7,8 @@
 
 void lf_detokenizer_init(lf_detokenizer *detokenizer, const lf_tokenizer *tokenizer, bool skip_special_tokens)
 {
-    *detokenizer = (lf_detokenizer){.tokenizer = tokenizer, .skip_special_tokens = skip_special_tokens,
-                                    .n_strip = tokenizer->decoder.n_strip};
+    *detokenizer = (lf_detokenizer){
+        .tokenizer = tokenizer, .skip_special_tokens = skip_special_tokens, .n_strip = tokenizer->decoder.n_strip};
 }
 
 void lf_detokenizer_fini(lf_detokenizer *detokenizer) { lf_buf_fini(&detokenizer->held); }

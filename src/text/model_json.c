@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Cutting and strict reading. Why cutting is safe: the scan that finds a value only tracks strings and brackets, so on a malformed
-// document it may cut anywhere; but then either the rest or the range is no JSON, and both are read strictly. If both are JSON,
-// so is the document, and the null that stands at root.model.vocab stands where the range stood.
+// Cutting and strict reading. Why cutting is safe: the scan that finds a value only tracks strings and brackets, so on
+// a malformed document it may cut anywhere; but then either the rest or the range is no JSON, and both are read
+// strictly. If both are JSON, so is the document, and the null that stands at root.model.vocab stands where the range
+// stood.
 #include "text/model_json.h"
 
 #include <stdbool.h>
@@ -140,7 +141,7 @@ static lf_status read_string(cursor *c, int slot, const char **text, size_t *len
 // What skip_value() stops at. Most bytes of a vocabulary are none of these.
 enum { PLAIN, QUOTE, BACKSLASH, OPENING, CLOSING, COMMA };
 static const uint8_t classes[256] = {['"'] = QUOTE,   ['\\'] = BACKSLASH, ['{'] = OPENING, ['['] = OPENING,
-                                     ['}'] = CLOSING, [']'] = CLOSING,   [','] = COMMA};
+                                     ['}'] = CLOSING, [']'] = CLOSING,    [','] = COMMA};
 
 // From behind the opening quote to behind the closing one.
 static const char *skip_string(const char *at, const char *end)
@@ -178,7 +179,8 @@ typedef struct cut {
     lf_json_range *range;
 } cut;
 
-// Walks the members of the object at the cursor and notes the ranges of the wanted ones; stops quietly at anything malformed.
+// Walks the members of the object at the cursor and notes the ranges of the wanted ones; stops quietly at anything
+// malformed.
 static void find_members(cursor *c, const cut *cuts, size_t n_cut)
 {
     if (!take(c, '{')) return;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The two large values of a tokenizer.json, model.vocab and model.merges: 300,000 strings that would cost jansson a second.
-// They are cut out of the document, which jansson reads without them, and read in place by a strict reader of just their shape.
+// The two large values of a tokenizer.json, model.vocab and model.merges: 300,000 strings that would cost jansson a
+// second. They are cut out of the document, which jansson reads without them, and read in place by a strict reader of
+// just their shape.
 #ifndef LF_TEXT_MODEL_JSON_H
 #define LF_TEXT_MODEL_JSON_H
 
@@ -30,7 +31,8 @@ void lf_model_json_close(lf_model_json *model);
 typedef lf_status (*lf_vocab_entry_fn)(void *ctx, const char *token, size_t length, uint32_t id, lf_error *err);
 lf_status lf_model_json_vocab(lf_json_range range, lf_vocab_entry_fn entry, void *ctx, lf_error *err);
 
-// ["left right", ...] or [["left", "right"], ...], ranks from 0. A text entry that starts with "#version" is passed over.
+// ["left right", ...] or [["left", "right"], ...], ranks from 0. A text entry that starts with "#version" is passed
+// over.
 typedef lf_status (*lf_merge_entry_fn)(void *ctx, const char *left, size_t left_length, const char *right,
                                        size_t right_length, uint32_t rank, lf_error *err);
 lf_status lf_model_json_merges(lf_json_range range, lf_merge_entry_fn entry, void *ctx, lf_error *err);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Unicode normal forms with utf8proc's tables. The text is cut at characters that never change and never join what precedes
-// them, and only the stretches around others are worked on: ordinary text is copied. utf8proc's own whole-string
-// functions are avoided because they order marks by swapping neighbours, quadratic in a run of marks that may be as long as
-// the text; here a run is ordered by counting.
+// Unicode normal forms with utf8proc's tables. The text is cut at characters that never change and never join what
+// precedes them, and only the stretches around others are worked on: ordinary text is copied. utf8proc's own
+// whole-string functions are avoided because they order marks by swapping neighbours, quadratic in a run of marks that
+// may be as long as the text; here a run is ordered by counting.
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -35,14 +35,14 @@ static stability stability_of(lf_normal_form form, uint32_t c)
     if (form == LF_NFKC || form == LF_NFKD) return UNSTABLE;
     if (c < 0xc0 || (c >= 0x3400 && c <= 0x9fff)) return STABLE;
     if (form == LF_NFD) return UNSTABLE;
-    bool is_stable = c < 0x300 ||                     // Latin
-                     (c >= 0x400 && c <= 0x482) ||    // Cyrillic
-                     (c >= 0x48a && c <= 0x590) ||    // Cyrillic, Armenian
-                     (c >= 0x2010 && c <= 0x2027) ||  // dashes, quotes, dots
-                     (c >= 0x3041 && c <= 0x3098) ||  // Hiragana
-                     (c >= 0x30a0 && c <= 0x30ff) ||  // Katakana
-                     (c >= 0xac00 && c <= 0xd7a3) ||  // Hangul syllables
-                     (c >= 0x1f300 && c <= 0x1faff);  // pictures
+    bool is_stable = c < 0x300 ||                    // Latin
+                     (c >= 0x400 && c <= 0x482) ||   // Cyrillic
+                     (c >= 0x48a && c <= 0x590) ||   // Cyrillic, Armenian
+                     (c >= 0x2010 && c <= 0x2027) || // dashes, quotes, dots
+                     (c >= 0x3041 && c <= 0x3098) || // Hiragana
+                     (c >= 0x30a0 && c <= 0x30ff) || // Katakana
+                     (c >= 0xac00 && c <= 0xd7a3) || // Hangul syllables
+                     (c >= 0x1f300 && c <= 0x1faff); // pictures
     return is_stable ? STABLE : UNSTABLE;
 }
 
@@ -83,7 +83,8 @@ static lf_status order_marks(stretch *s, size_t begin, size_t end, lf_error *err
     if (!reserve(&s->sorted, &s->sorted_capacity, end - begin)) return lf_error_no_memory(err, 0);
     for (size_t i = begin; i < end; i++) starts[(combining_class(s->codepoints[i]) & 0xff) + 1]++;
     for (size_t k = 1; k < 257; k++) starts[k] += starts[k - 1];
-    for (size_t i = begin; i < end; i++) s->sorted[starts[combining_class(s->codepoints[i]) & 0xff]++] = s->codepoints[i];
+    for (size_t i = begin; i < end; i++)
+        s->sorted[starts[combining_class(s->codepoints[i]) & 0xff]++] = s->codepoints[i];
     memcpy(s->codepoints + begin, s->sorted, (end - begin) * sizeof *s->sorted);
     return LF_OK;
 }

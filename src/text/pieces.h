@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A text on its way to becoming ids: cut into pieces, some of which are ids already. Every stage (added tokens, normalizer,
-// pre-tokenizers) turns one list of pieces into the next; empty pieces vanish.
+// A text on its way to becoming ids: cut into pieces, some of which are ids already. Every stage (added tokens,
+// normalizer, pre-tokenizers) turns one list of pieces into the next; empty pieces vanish.
 #ifndef LF_TEXT_PIECES_H
 #define LF_TEXT_PIECES_H
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every step cuts each piece of text into matches and the stretches between them, and one of five behaviours says what becomes of
-// those. A piece is searched alone: look-behind and look-ahead end at its edges.
+// Every step cuts each piece of text into matches and the stretches between them, and one of five behaviours says what
+// becomes of those. A piece is searched alone: look-behind and look-ahead end at its edges.
 #include "text/pretok.h"
 
 #include <stdlib.h>
@@ -16,8 +16,7 @@
 enum { MAX_STEPS = 64 };
 
 // The words of GPT-2, which ByteLevel splits into unless use_regex is false (openai/gpt-2, encoder.py).
-static const char gpt2_words[] =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+static const char gpt2_words[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 typedef enum behaviour {
     REMOVED,              // matches go away
@@ -32,9 +31,9 @@ typedef enum step_kind { STEP_PATTERN, STEP_CHARACTERS, STEP_PREFIX_SPACE, STEP_
 typedef struct lf_pretok_step {
     step_kind kind;
     behaviour behaviour;
-    bool invert;                     // the stretches between are the matches
-    lf_pattern pattern;              // STEP_PATTERN
-    bool (*is_match)(uint32_t c);    // STEP_CHARACTERS: each such character is a match
+    bool invert;                  // the stretches between are the matches
+    lf_pattern pattern;           // STEP_PATTERN
+    bool (*is_match)(uint32_t c); // STEP_CHARACTERS: each such character is a match
 } lf_pretok_step;
 
 // --- reading
@@ -108,14 +107,16 @@ static lf_status read_characters(lf_pretok *pretok, const json_t *json, const ch
     if (status) return status;
     if (strcmp(type, "Digits") == 0) {
         bool individual_digits = false;
-        status = lf_component_only(json, "pre-tokenizer Digits", (const char *const[]){"type", "individual_digits", NULL}, err);
+        status = lf_component_only(json, "pre-tokenizer Digits",
+                                   (const char *const[]){"type", "individual_digits", NULL}, err);
         if (!status) status = lf_component_bool(json, "individual_digits", &individual_digits, err);
         step->is_match = lf_is_number;
         step->behaviour = individual_digits ? ISOLATED : CONTIGUOUS;
         return status;
     }
     if (strcmp(type, "Punctuation") == 0) {
-        status = lf_component_only(json, "pre-tokenizer Punctuation", (const char *const[]){"type", "behavior", NULL}, err);
+        status =
+            lf_component_only(json, "pre-tokenizer Punctuation", (const char *const[]){"type", "behavior", NULL}, err);
         step->is_match = lf_is_punctuation;
         if (!status && json_object_get(json, "behavior")) status = read_behaviour(json, &step->behaviour, err);
         return status;
@@ -184,8 +185,8 @@ static bool joiner_continues(const joiner *j, bool is_match)
     switch (j->behaviour) {
     case CONTIGUOUS: return is_match == j->was_match;
     case MERGED_WITH_PREVIOUS: return is_match && !j->was_match;
-    // Read backwards, a match joins what follows unless that is a match too: so a stretch joins the match before it, which
-    // stands alone otherwise.
+    // Read backwards, a match joins what follows unless that is a match too: so a stretch joins the match before it,
+    // which stands alone otherwise.
     case MERGED_WITH_NEXT: return !is_match && j->was_match;
     case REMOVED:
     case ISOLATED: break;

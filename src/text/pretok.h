@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Pre-tokenizers: what cuts a text into words before the model sees it. Split (regular expression or string), ByteLevel, Digits,
-// Punctuation, WhitespaceSplit, and sequences of them.
+// Pre-tokenizers: what cuts a text into words before the model sees it. Split (regular expression or string),
+// ByteLevel, Digits, Punctuation, WhitespaceSplit, and sequences of them.
 #ifndef LF_TEXT_PRETOK_H
 #define LF_TEXT_PRETOK_H
 
@@ -26,8 +26,8 @@ void lf_pretok_fini(lf_pretok *pretok);
 // True when the last thing that happens is the byte-level mapping: the model may then take the bytes themselves.
 bool lf_pretok_ends_byte_level(const lf_pretok *pretok);
 
-// Runs all steps on pieces[0]; the result is in *result, one of the two. `raw_bytes` leaves out the final byte-level mapping (only
-// if lf_pretok_ends_byte_level()).
+// Runs all steps on pieces[0]; the result is in *result, one of the two. `raw_bytes` leaves out the final byte-level
+// mapping (only if lf_pretok_ends_byte_level()).
 lf_status lf_pretok_run(const lf_pretok *pretok, lf_regex_scratch *scratch, bool raw_bytes, lf_pieces pieces[2],
                         const lf_pieces **result, lf_error *err);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Compiling and matching on PCRE2. Patterns and texts come from outside, so every match runs under a step limit and a memory
-// limit. The JIT's own stack is small and fixed; a match that outgrows it is done again by the interpreter, whose memory is
-// limited instead, so that a long but harmless text is not refused.
+// Compiling and matching on PCRE2. Patterns and texts come from outside, so every match runs under a step limit and a
+// memory limit. The JIT's own stack is small and fixed; a match that outgrows it is done again by the interpreter,
+// whose memory is limited instead, so that a long but harmless text is not refused.
 #include "text/regex.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Regular expressions of tokenizer.json on PCRE2. The patterns are written for Oniguruma (the engine of the reference
-// library), so each is first translated: what both engines read alike is kept, what they read differently (\s, \w, \p{Han},
-// {n,m}+, \uHHHH, ...) is spelled out, and everything else is refused by name rather than guessed.
+// library), so each is first translated: what both engines read alike is kept, what they read differently (\s, \w,
+// \p{Han}, {n,m}+, \uHHHH, ...) is spelled out, and everything else is refused by name rather than guessed.
 #ifndef LF_TEXT_REGEX_H
 #define LF_TEXT_REGEX_H
 
@@ -36,8 +36,8 @@ typedef struct lf_regex_walk {
     size_t last_end; // end of the last match; SIZE_MAX before the first
 } lf_regex_walk;
 
-// *found tells whether there is a further match, then [*begin, *end) is it. An empty match that touches the match before it is
-// passed over. LF_ERR_LIMIT when a match needs more steps or memory than a sane pattern can.
+// *found tells whether there is a further match, then [*begin, *end) is it. An empty match that touches the match
+// before it is passed over. LF_ERR_LIMIT when a match needs more steps or memory than a sane pattern can.
 lf_status lf_regex_next(lf_regex_walk *walk, bool *found, size_t *begin, size_t *end, lf_error *err);
 
 #endif

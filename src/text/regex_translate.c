@@ -25,9 +25,9 @@ enum { MAX_DEPTH = 64, MAX_REPEAT = 1000 };
 static const size_t NO_ATOM = SIZE_MAX;
 
 typedef struct level {
-    size_t start;       // of the group in the output
-    bool is_caseless;   // what holds inside the group
-    bool is_assertion;  // a lookaround: may not be repeated
+    size_t start;      // of the group in the output
+    bool is_caseless;  // what holds inside the group
+    bool is_assertion; // a lookaround: may not be repeated
 } level;
 
 typedef struct translator {
@@ -107,8 +107,8 @@ static bool is_category(const char *name, size_t length)
     return strstr(known, padded) != NULL;
 }
 
-// \p{Name} and \P{Name}, also negated as \p{^Name}; `at` is behind the letter. A negated property inside a class keeps the newer
-// characters: a class has no way to take some out again.
+// \p{Name} and \P{Name}, also negated as \p{^Name}; `at` is behind the letter. A negated property inside a class keeps
+// the newer characters: a class has no way to take some out again.
 static lf_status put_property(translator *t, bool is_negated, bool is_in_class)
 {
     if (!starts(t, "{")) return refuse(t, "\\p without braces");
@@ -159,8 +159,8 @@ static void put_set(translator *t, char lower)
 static void put_boundary(translator *t, bool is_boundary)
 {
     static const char *const parts[2][4] = {
-        {"(?:(?<=[", "])(?=[", "])|(?<![", "])(?![" },
-        {"(?:(?<=[", "])(?![", "])|(?<![", "])(?=[" },
+        {"(?:(?<=[", "])(?=[", "])|(?<![", "])(?!["},
+        {"(?:(?<=[", "])(?![", "])|(?<![", "])(?=["},
     };
     for (int i = 0; i < 4; i++) {
         lf_buf_puts(t->out, parts[is_boundary][i]);
@@ -281,7 +281,8 @@ static lf_status put_class(translator *t)
         bool is_set;
         uint32_t first = 0;
         uint32_t last;
-        if (!is_first && t->pattern[t->at] == '-' && !starts(t, "-]")) return refuse(t, "'-' between members of a class");
+        if (!is_first && t->pattern[t->at] == '-' && !starts(t, "-]"))
+            return refuse(t, "'-' between members of a class");
         is_first = false;
         lf_status status = put_class_item(t, &is_set, &first);
         if (status) return status;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Opening a tokenizer and encoding with it. The stages of encoding, in this order: added tokens that are searched in the text as
-// it is; normalizer; added tokens that are searched in normalized text; pre-tokenizers; BPE of every word.
+// Opening a tokenizer and encoding with it. The stages of encoding, in this order: added tokens that are searched in
+// the text as it is; normalizer; added tokens that are searched in normalized text; pre-tokenizers; BPE of every word.
 #include "text/tokenizer.h"
 
 #include <stdlib.h>
@@ -59,9 +59,17 @@ static lf_status refuse_affixes(const json_t *model, lf_error *err)
 
 static lf_status read_model_settings(lf_tokenizer *t, const json_t *model, lf_error *err)
 {
-    static const char *const keys[] = {
-        "type", "dropout",       "unk_token",     "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk",
-        "vocab", "byte_fallback", "ignore_merges", "merges",                    NULL};
+    static const char *const keys[] = {"type",
+                                       "dropout",
+                                       "unk_token",
+                                       "continuing_subword_prefix",
+                                       "end_of_word_suffix",
+                                       "fuse_unk",
+                                       "vocab",
+                                       "byte_fallback",
+                                       "ignore_merges",
+                                       "merges",
+                                       NULL};
     const char *unknown = NULL;
     lf_status status = lf_component_only(model, "model", keys, err);
     if (!status) status = refuse_affixes(model, err);
@@ -285,7 +293,8 @@ static lf_status encode_text(encoder *e, const char *text, size_t length, lf_ids
     const lf_tokenizer *t = e->t;
     const lf_pieces *words;
     e->pieces[1].text = text;
-    lf_status status = lf_added_tokens_split(&t->added, &t->added.raw, e->parse_special, 0, length, &e->pieces[1], e->err);
+    lf_status status =
+        lf_added_tokens_split(&t->added, &t->added.raw, e->parse_special, 0, length, &e->pieces[1], e->err);
     if (!status) status = normalize_pieces(e);
     if (!status) status = lf_pretok_run(&t->pretok, e->regex, t->bpe.is_byte_level, e->pieces, &words, e->err);
     for (size_t i = 0; !status && i < words->count; i++) {
@@ -309,8 +318,8 @@ static lf_status append_ids(lf_ids *out, const lf_ids *ids, lf_error *err)
     return LF_OK;
 }
 
-lf_status lf_tokenizer_encode(const lf_tokenizer *tokenizer, const char *text, size_t length, unsigned flags, lf_ids *out,
-                              lf_error *err)
+lf_status lf_tokenizer_encode(const lf_tokenizer *tokenizer, const char *text, size_t length, unsigned flags,
+                              lf_ids *out, lf_error *err)
 {
     encoder e = {.t = tokenizer, .parse_special = (flags & LF_ENCODE_PARSE_SPECIAL) != 0, .err = err};
     bool adds = (flags & LF_ENCODE_ADD_SPECIAL) != 0;

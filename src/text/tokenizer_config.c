@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reading what stands beside tokenizer.json. Unknown settings are ignored here: the file is a bag of arguments of Python classes.
+// Reading what stands beside tokenizer.json. Unknown settings are ignored here: the file is a bag of arguments of
+// Python classes.
 #include "text/tokenizer_config.h"
 
 #include <errno.h>

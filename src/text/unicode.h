@@ -12,7 +12,8 @@
 
 // The White_Space property (25 characters, stable since Unicode 6.3).
 bool lf_is_white_space(uint32_t codepoint);
-// \w of Unicode regular expressions: Alphabetic, marks, decimal digits, connector punctuation, joiners (UTS 18, annex C).
+// \w of Unicode regular expressions: Alphabetic, marks, decimal digits, connector punctuation, joiners (UTS 18, annex
+// C).
 bool lf_is_word(uint32_t codepoint);
 // General category N (decimal, letter-like and other numbers).
 bool lf_is_number(uint32_t codepoint);

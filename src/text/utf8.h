@@ -11,8 +11,8 @@
 
 #include "base/buf.h"
 
-// Offset of the first byte that does not belong to well-formed UTF-8 (overlong forms, surrogates and values past U+10FFFF
-// are ill-formed), or `length` when all of it is well-formed.
+// Offset of the first byte that does not belong to well-formed UTF-8 (overlong forms, surrogates and values past
+// U+10FFFF are ill-formed), or `length` when all of it is well-formed.
 size_t lf_utf8_valid_prefix(const char *text, size_t length);
 
 // Bytes of the character that starts with `lead`, a lead byte of well-formed UTF-8.
@@ -33,8 +33,8 @@ static inline uint32_t lf_utf8_next(const char **cursor)
 // Writes the 1 to 4 bytes of a Unicode scalar value and returns how many.
 size_t lf_utf8_put(char dst[4], uint32_t codepoint);
 
-// Reads one item of arbitrary bytes: a well-formed character, or a maximal ill-formed part, which U+FFFD stands for (one
-// per part: Unicode chapter 3, "U+FFFD Substitution of Maximal Subparts").
+// Reads one item of arbitrary bytes: a well-formed character, or a maximal ill-formed part, which U+FFFD stands for
+// (one per part: Unicode chapter 3, "U+FFFD Substitution of Maximal Subparts").
 typedef enum lf_utf8_kind {
     LF_UTF8_CHARACTER,  // well-formed
     LF_UTF8_ILL_FORMED, // no continuation can make it well-formed
@@ -42,8 +42,8 @@ typedef enum lf_utf8_kind {
 } lf_utf8_kind;
 lf_utf8_kind lf_utf8_scan(const uint8_t *bytes, size_t length, size_t *used);
 
-// Appends bytes[0, length) with every ill-formed part replaced by U+FFFD. When `hold_incomplete`, an incomplete character at
-// the end is left out. Returns how many bytes were used up: `length`, less those left out (at most 3).
+// Appends bytes[0, length) with every ill-formed part replaced by U+FFFD. When `hold_incomplete`, an incomplete
+// character at the end is left out. Returns how many bytes were used up: `length`, less those left out (at most 3).
 size_t lf_utf8_append_lossy(lf_buf *out, const uint8_t *bytes, size_t length, bool hold_incomplete);
 
 #endif

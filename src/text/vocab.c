@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tokens in one array and one arena; two hash maps of ids beside them. Keys are compared in the arena, so a map holds no
-// strings of its own.
+// Tokens in one array and one arena; two hash maps of ids beside them. Keys are compared in the arena, so a map holds
+// no strings of its own.
 #include "text/vocab.h"
 
 #include <errno.h>

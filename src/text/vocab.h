@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The vocabulary: tokens by id, ids by content. Built once, then read by any number of threads.
-// A token has two faces. TEXT is its content in tokenizer.json ("\u0120the", "<|im_end|>"). BYTES is what it stands for in decoded
-// text (" the", "<|im_end|>"). For byte-level models they differ: each byte of the text is written as one printable
-// character there, by a fixed table of 256 (lf_byte_char).
+// A token has two faces. TEXT is its content in tokenizer.json ("\u0120the", "<|im_end|>"). BYTES is what it stands for
+// in decoded text (" the", "<|im_end|>"). For byte-level models they differ: each byte of the text is written as one
+// printable character there, by a fixed table of 256 (lf_byte_char).
 #ifndef LF_TEXT_VOCAB_H
 #define LF_TEXT_VOCAB_H
 
@@ -37,15 +37,15 @@ typedef struct lf_token {
     uint32_t flags; // of lf_token_flag
 } lf_token;
 
-// Open addressing, linear probing, a power of two of slots, at most 3/5 full. A slot says where its key lies, so that a look-up
-// touches two places of memory.
+// Open addressing, linear probing, a power of two of slots, at most 3/5 full. A slot says where its key lies, so that a
+// look-up touches two places of memory.
 typedef struct lf_id_map {
     struct lf_id_slot {
         uint32_t hash;
         uint32_t id_plus_1; // 0: free
         uint32_t key_off;   // into lf_vocab.arena
         uint32_t key_length;
-    } *slots; // OWNED
+    } * slots; // OWNED
     uint32_t mask;
     uint32_t count;
 } lf_id_map;
@@ -54,7 +54,7 @@ typedef struct lf_vocab {
     lf_token *tokens; // OWNED, indexed by id
     size_t n_token;   // highest id + 1
     size_t capacity;
-    lf_buf arena;     // texts and bytes
+    lf_buf arena; // texts and bytes
     lf_id_map by_text;
     lf_id_map by_bytes; // only LF_TOKEN_IN_MODEL and LF_TOKEN_BYTE_LEVEL
     uint64_t seed;      // random, so that no file can be made of colliding keys
@@ -69,7 +69,8 @@ lf_status lf_vocab_reserve(lf_vocab *vocab, size_t n_token, lf_error *err);
 lf_status lf_vocab_add(lf_vocab *vocab, const char *text, size_t length, uint32_t id, uint32_t flags, lf_error *err);
 // Sets what the token stands for; `bytes` is copied and must not lie in the arena.
 lf_status lf_vocab_set_bytes(lf_vocab *vocab, uint32_t id, const void *bytes, size_t length, lf_error *err);
-// Gives every model token its bytes by the byte-level table (a text with other characters stands for itself) and fills by_bytes.
+// Gives every model token its bytes by the byte-level table (a text with other characters stands for itself) and fills
+// by_bytes.
 lf_status lf_vocab_map_byte_level(lf_vocab *vocab, lf_error *err);
 
 // The id, or LF_VOCAB_NONE.
@@ -89,11 +90,13 @@ static inline const char *lf_vocab_bytes(const lf_vocab *vocab, const lf_token *
     return lf_buf_text(&vocab->arena) + token->bytes_off;
 }
 
-// The byte-level table of GPT-2: printable Latin-1 stands for itself, the other 68 bytes for U+0100, U+0101, ... in order.
+// The byte-level table of GPT-2: printable Latin-1 stands for itself, the other 68 bytes for U+0100, U+0101, ... in
+// order.
 uint32_t lf_byte_char(uint8_t byte);
 // The byte whose character `codepoint` is, -1 when it is none of them.
 int lf_byte_of_char(uint32_t codepoint);
-// Appends the bytes that a byte-level text stands for; false (and nothing appended) when a character is not in the table.
+// Appends the bytes that a byte-level text stands for; false (and nothing appended) when a character is not in the
+// table.
 bool lf_byte_level_decode(lf_buf *out, const char *text, size_t length);
 
 // Keyed hash of short byte strings and of pairs of ids.

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The groups of this module's tests: each file offers one, test_main.c runs them all.
+#ifndef LF_TESTS_TEXT_H
+#define LF_TESTS_TEXT_H
+
+int test_bpe(void);
+int test_detok(void);
+int test_normal_form(void);
+int test_pretok(void);
+int test_regex(void);
+int test_tokenizer(void);
+int test_tokenizer_config(void);
+int test_tokenizer_files(void);
+int test_tokenizer_hostile(void);
+int test_utf8(void);
+
+#endif
