@@ -47,7 +47,7 @@ static lf_dptr buffer(const bench *b, size_t bytes)
 // Seconds of one linear layer; `copies` of the weight take turns, so that in decode none is in a cache.
 static double time_linear(const bench *b, lf_weight *const *copies, int n_copy, const lf_linear_args *shape, int n_run)
 {
-    double best = INFINITY;
+    double best = HUGE_VAL;
     for (int run = 0; run < n_run; run++) {
         lf_linear_args args = *shape;
         args.weight = copies[run % n_copy];
@@ -114,7 +114,7 @@ static void bench_attention(const bench *b, size_t n_tok, size_t length)
                               .block_table_stride = n_block,
                               .max_length = length,
                               .scale = 0.088f};
-    double best = INFINITY;
+    double best = HUGE_VAL;
     for (int run = 0; run < 20; run++) {
         double begin = seconds(b);
         if (b->device->ops->attention(b->device, &args, NULL)) die("attention");
@@ -131,7 +131,7 @@ static void bench_rows(const bench *b, size_t n_tok)
 {
     static float ones[3072];
     const struct lf_device_ops *ops = b->device->ops;
-    double norm = INFINITY, gate = INFINITY;
+    double norm = HUGE_VAL, gate = HUGE_VAL;
     for (int run = 0; run < 50; run++) {
         double start = seconds(b);
         lf_norm_args args = {.x = b->x,
@@ -167,7 +167,7 @@ static void bench_sampling(const bench *b)
     float *x = logits.address;
     for (size_t i = 0; i < VOCABULARY; i++) x[i] = 4 * (float)sin((double)i * 12.9898) + (float)(i % 1000 == 0) * 12;
     for (int kind = 0; kind < KINDS; kind++) {
-        double best = INFINITY;
+        double best = HUGE_VAL;
         int32_t token;
         for (int run = 0; run < 20; run++) {
             double start = seconds(b);

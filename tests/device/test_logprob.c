@@ -7,7 +7,7 @@
 
 static void check_row(const float *x, size_t n, int32_t target, int32_t n_top, const lf_logprob_row *row)
 {
-    double max = -INFINITY, sum = 0;
+    double max = -HUGE_VAL, sum = 0;
     for (size_t i = 0; i < n; i++) max = fmax(max, (double)x[i]);
     for (size_t i = 0; i < n; i++) sum += exp((double)x[i] - max);
     double log_sum_exp = max + log(sum);

@@ -22,7 +22,7 @@ static int by_logit(const void *a, const void *b)
 // The tokens that stay, largest first, with their probabilities among themselves; returns how many.
 static size_t expected_tokens(const float *x, size_t n, const lf_sample_row *row, entry *out)
 {
-    double max = -INFINITY, total = 0;
+    double max = -HUGE_VAL, total = 0;
     for (size_t i = 0; i < n; i++) max = fmax(max, (double)x[i]);
     for (size_t i = 0; i < n; i++) {
         out[i] = (entry){(int32_t)i, x[i], exp(((double)x[i] - max) / (double)row->temperature)};

@@ -86,18 +86,28 @@ static int64_t run_length(const tile_work *work, int64_t at, int64_t end)
     return LF_MIN(run, end - at);
 }
 
-// Asks for the cache rows of positions [begin, end) before they are needed: blocks are scattered, the processor cannot
-// guess them.
-static void prefetch_rows(const tile_work *work, int64_t begin, int64_t end)
+// What to ask memory for while a chunk is multiplied: the cache rows of the next one, in pieces of 256 bytes. Blocks
+// are scattered, the processor cannot guess them. Left-over places ask for what is there already.
+typedef struct next_rows {
+    const char *keys[LF_MAX_D_HEAD / 2], *values[LF_MAX_D_HEAD / 2]; // one for each pair of columns of the two products
+} next_rows;
+
+static void find_next_rows(const tile_work *work, int64_t begin, int64_t end, next_rows *out)
 {
+    enum { PIECE = 256 };
     const lf_kv_layer *kv = &work->job->args->kv;
+    size_t n = 0, n_place = (work->d + LF_PANEL_ROWS - 1) / LF_PANEL_ROWS * LF_KEY_CHUNK / 2;
     for (int64_t at = begin, run; at < end; at += run) {
         run = run_length(work, at, end);
         size_t offset = cache_offset(work, at) * sizeof(lf_bf16), bytes = (size_t)run * work->d * sizeof(lf_bf16);
-        for (size_t i = 0; i < bytes; i += LF_CACHE_LINE_BYTES) {
-            __builtin_prefetch((const char *)kv->keys.address + offset + i);
-            __builtin_prefetch((const char *)kv->values.address + offset + i);
+        for (size_t i = 0; i < bytes && n < n_place; i += PIECE, n++) {
+            out->keys[n] = (const char *)kv->keys.address + offset + i;
+            out->values[n] = (const char *)kv->values.address + offset + i;
         }
+    }
+    for (; n < n_place; n++) {
+        out->keys[n] = (const char *)work->scratch->score;
+        out->values[n] = (const char *)work->scratch->score;
     }
 }
 
@@ -125,7 +135,7 @@ static void pack_chunk(const tile_work *work, int64_t base, int64_t begin, int64
 }
 
 // scores, softmax, part += P V for the packed chunk at `base`.
-static void attend_chunk(const tile_work *work, int64_t base)
+static void attend_chunk(const tile_work *work, int64_t base, const next_rows *next)
 {
     const lf_cpu_kernels *kernels = &work->job->cpu->kernels;
     const lf_attention_args *args = work->job->args;
@@ -139,7 +149,8 @@ static void attend_chunk(const tile_work *work, int64_t base)
                                           .panel = scratch->keys,
                                           .n_pair = (work->d + 1) / 2,
                                           .strip = 0,
-                                          .n_strip = LF_PANEL_STRIPS});
+                                          .n_strip = LF_PANEL_STRIPS,
+                                          .ahead = next->keys});
     for (size_t r = 0; r < work->n_row; r++) {
         int64_t position = row_position(work, r);
         int64_t begin = window_start(args, position) - base, end = position + 1 - base;
@@ -164,7 +175,8 @@ static void attend_chunk(const tile_work *work, int64_t base)
                                               .panel = scratch->values + panel * LF_VALUE_PANEL,
                                               .n_pair = LF_KEY_CHUNK / 2,
                                               .strip = 0,
-                                              .n_strip = (rows + LF_STRIP_ROWS - 1) / LF_STRIP_ROWS});
+                                              .n_strip = (rows + LF_STRIP_ROWS - 1) / LF_STRIP_ROWS,
+                                              .ahead = next->values + panel * LF_KEY_CHUNK / 2});
     }
 }
 
@@ -181,11 +193,12 @@ static bool attend_segment(const tile_work *work, int64_t segment)
         scratch->part_m[r] = -INFINITY;
         scratch->part_l[r] = 0;
     }
+    next_rows rows;
     for (int64_t base = begin - begin % LF_KEY_CHUNK; base < end; base += LF_KEY_CHUNK) {
         int64_t next = base + LF_KEY_CHUNK;
-        prefetch_rows(work, next, LF_MIN(next + LF_KEY_CHUNK, end));
+        find_next_rows(work, next, LF_MIN(next + LF_KEY_CHUNK, end), &rows);
         pack_chunk(work, base, LF_MAX(base, begin), LF_MIN(next, end));
-        attend_chunk(work, base);
+        attend_chunk(work, base, &rows);
     }
     return true;
 }

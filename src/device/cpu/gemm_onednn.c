@@ -308,7 +308,7 @@ static lf_status time_primitive(lf_onednn *onednn, dnnl_primitive_desc_t pd, dou
         if (!rc) status = dnnl_memory_create(&exec[i].memory, desc, onednn->engine, pages[i].address);
         exec[i].arg = args[i];
     }
-    *out_seconds = INFINITY;
+    *out_seconds = HUGE_VAL;
     for (int i = 0; i < RUNS && !rc && status == dnnl_success; i++) {
         int64_t start = lf_now_ns();
         status = dnnl_primitive_execute(primitive, onednn->stream, 4, exec);

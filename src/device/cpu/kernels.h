@@ -45,6 +45,7 @@ typedef struct lf_multiply_args {
     const lf_bf16 *panel;
     size_t n_pair;
     size_t strip, n_strip;
+    const char *const *ahead; // [n_pair] memory of 256 bytes each to ask for meanwhile; NULL: the columns to come
 } lf_multiply_args;
 
 // pack_rows: rows [row, row + n_row) of a panel from n_col columns of row-major src; an odd last column gets a zero

@@ -44,7 +44,7 @@ lf_status lf_cpu_measure_read_bandwidth(double *out_bytes_per_second, lf_error *
         lf_cpu_kernels_choose(&kernels, lf_cpu_isa_best());
         scan_job job = {.kernels = &kernels, .words = buffer.address, .sums = sums.address};
         size_t n_line = bytes / LF_CACHE_LINE_BYTES;
-        double seconds = INFINITY;
+        double seconds = HUGE_VAL;
         lf_par_for(n_line, 1, touch_range, &job);
         for (size_t i = 0; i < SCAN_RUNS; i++) {
             job.words = (uint64_t *)buffer.address + i % SCAN_PARTS * (n_line / SCAN_PARTS) * LINE_WORDS;

@@ -72,7 +72,8 @@ INLINE void column(__m256 acc[8][8], weight_of weight, const __m256i *weights, c
     }
 }
 
-// `ahead`: this is the first tile to touch the panel, so it asks for all rows of the columns to come.
+// `ahead`: this is the first tile to touch the panel, so it asks for memory that will be needed: all rows of the
+// columns to come.
 INLINE void tile(const lf_multiply_args *args, size_t row, size_t tok, int groups, int tokens, bool ahead)
 {
     float *sum = args->sum + tok * args->sum_stride + row;
@@ -88,7 +89,7 @@ INLINE void tile(const lf_multiply_args *args, size_t row, size_t tok, int group
     for (size_t p = 0; p < n_pair; p++, pair += LF_PANEL_PAIR, x += 2) {
         const __m256i *weights = (const __m256i *)(const void *)pair;
         if (ahead) {
-            const char *line = (const char *)(args->panel + (p + LF_PREFETCH_PAIRS) * LF_PANEL_PAIR);
+            const char *line = args->ahead ? args->ahead[p] : (const char *)(pair + LF_PREFETCH_PAIRS * LF_PANEL_PAIR);
             for (int i = 0; i < 4; i++) _mm_prefetch(line + i * 64, _MM_HINT_T0);
         }
         column(acc, even_column, weights, x, x_stride, groups, tokens);
