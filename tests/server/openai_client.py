@@ -49,7 +49,8 @@ def main():
     check("chat stream says the same", joined == text, repr(joined))
     check("chat stream usage", chunks[-1].usage is not None and chunks[-1].usage == whole.usage.model_copy(
         update={"prompt_tokens_details": None, "completion_tokens_details": None}), repr(chunks[-1].usage))
-    scored = client.chat.completions.create(model=model, messages=question, temperature=0, max_tokens=3, logprobs=True, top_logprobs=2)
+    scored = client.chat.completions.create(model=model, messages=question, temperature=0, max_tokens=3, logprobs=True,
+                                            top_logprobs=2)
     content = scored.choices[0].logprobs.content
     check("chat logprobs", 1 <= len(content) <= 3 and len(content[0].top_logprobs) == 2 and content[0].logprob <= 0)
     parts = [{"role": "user", "content": [{"type": "text", "text": "What is the capital of France?"}]}]

@@ -1,8 +1,8 @@
 #!/bin/sh
-# The server over the real engine and the bundled checkpoint: 32 streams at once answer as each alone, a signal lets what runs
-# finish, a second one does not. Usage: real_engine.sh LANDFALL MODELS
+# The server over the real engine and the bundled checkpoint: 32 streams at once answer as each alone, a signal lets
+# what runs finish, a second one does not. Usage: real_engine.sh LANDFALL MODELS
 set -u
-# waiting threads give way: a machine that runs tests is seldom idle, and spinning ones would then wait for each other
+# Waiting threads give way: a machine that runs tests is seldom idle, and spinning ones would wait for each other.
 OMP_WAIT_POLICY=passive
 export OMP_WAIT_POLICY
 . "$(dirname "$0")/../cli/lib.sh"
@@ -25,7 +25,8 @@ start() {
 }
 
 ask() { # BODY
-    curl -sSN --noproxy '*' --max-time 120 "http://127.0.0.1:$port/v1/chat/completions" -H 'Content-Type: application/json' -d "$1"
+    curl -sSN --noproxy '*' --max-time 120 -H 'Content-Type: application/json' -d "$1" \
+        "http://127.0.0.1:$port/v1/chat/completions"
 }
 
 # The text of a stream of events.
@@ -34,7 +35,8 @@ text_of() {
 }
 
 question() { # N
-    echo "{\"messages\":[{\"role\":\"user\",\"content\":\"What is $1 + $((40 - $1))?\"}],\"temperature\":0,\"max_tokens\":32,\"stream\":true}"
+    printf '{"messages":[{"role":"user","content":"What is %d + %d?"}],' "$1" $((40 - $1))
+    echo '"temperature":0,"max_tokens":32,"stream":true}'
 }
 
 start --shutdown-timeout 120
@@ -68,8 +70,8 @@ if [ "$same" -eq 32 ]; then pass "32 streams answer as each alone"; else fail "3
 # Starts a long answer (4 samples of 1200 tokens) and returns when its first piece is there.
 long() {
     rm -f "$tmp/long"
-    ask '{"messages":[{"role":"user","content":"x"}],"ignore_eos":true,"max_tokens":1200,"n":4,"temperature":1,"stream":true}' \
-        >"$tmp/long" 2>/dev/null &
+    ask '{"messages":[{"role":"user","content":"x"}],"ignore_eos":true,"max_tokens":1200,"n":4,
+        "temperature":1,"stream":true}' >"$tmp/long" 2>/dev/null &
     client=$!
     i=0
     while ! grep -q '"content":"[^"]' "$tmp/long" && [ "$i" -lt 600 ]; do
