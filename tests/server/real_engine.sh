@@ -65,7 +65,11 @@ while [ "$n" -le 32 ]; do
     fi
     n=$((n + 1))
 done
-if [ "$same" -eq 32 ]; then pass "32 streams answer as each alone"; else fail "32 streams answer as each alone" "$same do"; fi
+if [ "$same" -eq 32 ]; then
+    pass "32 streams answer as each alone"
+else
+    fail "32 streams answer as each alone" "$same do"
+fi
 
 # Starts a long answer (4 samples of 1200 tokens) and returns when its first piece is there.
 long() {
