@@ -141,14 +141,9 @@ static const lf__num_kernels *kernels(void)
     return &lf__num_kernels__ref;
 }
 
-void lf_dequant_fp8_bf16(lf_bf16 *dst, const uint8_t *codes, size_t n, float scale, lf_dtype dtype)
+size_t lf_dequant_fp8_bf16(lf_bf16 *dst, const uint8_t *codes, size_t n, float scale, lf_dtype dtype)
 {
-    kernels()->dequant_fp8_bf16(dst, codes, n, scale, dtype);
-}
-
-size_t lf_fp8_count_nan(const uint8_t *codes, size_t n, lf_dtype dtype)
-{
-    return kernels()->count_nan_fp8(codes, n, dtype);
+    return kernels()->dequant_fp8_bf16(dst, codes, n, scale, dtype);
 }
 
 void lf_convert_f32_bf16(lf_bf16 *dst, const float *src, size_t n) { kernels()->convert_f32_bf16(dst, src, n); }

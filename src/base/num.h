@@ -91,11 +91,10 @@ bool lf_fp8_is_nan(lf_dtype dtype, uint8_t code);
 uint8_t lf_e4m3_from_f32(float value);
 
 // dst[i] = bf16(RNE(f32(code[i]) * scale)), path A of the catalog: one float32 multiplication, one rounding. The
-// product that every dequantization of the program runs through; `dtype` is one of the four fp8 weight formats. A NaN
-// product is stored as 0x7fc0. dst and codes may be unaligned; they must not overlap.
-void lf_dequant_fp8_bf16(lf_bf16 *dst, const uint8_t *codes, size_t n, float scale, lf_dtype dtype);
-// How many of the codes are NaN, at several times the speed of the dequantization.
-size_t lf_fp8_count_nan(const uint8_t *codes, size_t n, lf_dtype dtype);
+// product that every dequantization of the program runs through; `dtype` is one of the four fp8 weight formats. Returns
+// how many of the codes are NaN, which costs nothing extra. A NaN product is stored as 0x7fc0. dst and codes may be
+// unaligned; they must not overlap.
+size_t lf_dequant_fp8_bf16(lf_bf16 *dst, const uint8_t *codes, size_t n, float scale, lf_dtype dtype);
 // Plain array conversions. src may be unaligned (it points into a mapped file).
 void lf_convert_f32_bf16(lf_bf16 *dst, const float *src, size_t n);
 void lf_convert_bf16_f32(float *dst, const lf_bf16 *src, size_t n);

@@ -27,10 +27,11 @@ static inline __m256i rounded_products(__m256 values, __m256 scale)
 // the element's own is going to be added to.
 static inline mantissa_table mantissa_table_of(lf__fp8_format format, float scale)
 {
+    // code = i * step, and step * scale is exact (a power of two; the scale is regular), so this is code * scale
+    // rounded once
     float step = lf_f32_from_bits((uint32_t)(128 - format.bias - format.mantissa_bits) << 23);
-    __m256 first = _mm256_mul_ps(_mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_ps(step));
-    __m256 second = _mm256_mul_ps(_mm256_setr_ps(8, 9, 10, 11, 12, 13, 14, 15), _mm256_set1_ps(step));
-    __m256 factor = _mm256_set1_ps(scale);
+    __m256 factor = _mm256_set1_ps(step * scale);
+    __m256 first = _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7), second = _mm256_setr_ps(8, 9, 10, 11, 12, 13, 14, 15);
     __m256i entries = _mm256_packus_epi32(rounded_products(first, factor), rounded_products(second, factor));
     entries = _mm256_permute4x64_epi64(entries, 0xd8);
     const __m256i normal = format.mantissa_bits == 3
@@ -85,51 +86,38 @@ static inline bool dequant_step(lf_bf16 *dst, const uint8_t *codes, mantissa_tab
     return true;
 }
 
-static inline __attribute__((always_inline)) void dequant_format(lf_bf16 *dst, const uint8_t *codes, size_t n,
-                                                                 float scale, lf_dtype dtype, lf__fp8_format format)
+static inline __attribute__((always_inline)) size_t dequant_format(lf_bf16 *dst, const uint8_t *codes, size_t n,
+                                                                   float scale, lf_dtype dtype, lf__fp8_format format)
 {
     if (!lf__fp8_scale_is_regular(format, scale)) {
-        lf__num_kernels__ref.dequant_fp8_bf16(dst, codes, n, scale, dtype);
-        return;
+        return lf__num_kernels__ref.dequant_fp8_bf16(dst, codes, n, scale, dtype);
     }
     mantissa_table table = mantissa_table_of(format, scale);
-    size_t i = 0;
+    size_t i = 0, n_nan = 0;
     for (; i + CODES_PER_STEP <= n; i += CODES_PER_STEP) {
         lf_bf16 *to = (lf_bf16 *)(void *)((char *)dst + 2 * i);
-        if (!dequant_step(to, codes + i, table, format)) {
-            lf__num_kernels__ref.dequant_fp8_bf16(to, codes + i, CODES_PER_STEP, scale, dtype);
-        }
+        if (dequant_step(to, codes + i, table, format)) continue;
+        n_nan += lf__num_kernels__ref.dequant_fp8_bf16(to, codes + i, CODES_PER_STEP, scale, dtype);
     }
-    if (i == n) return;
+    if (i == n) return n_nan;
     uint8_t rest[CODES_PER_STEP] = {0};
     lf_bf16 products[CODES_PER_STEP];
     memcpy(rest, codes + i, n - i);
     if (!dequant_step(products, rest, table, format)) {
-        lf__num_kernels__ref.dequant_fp8_bf16(products, rest, n - i, scale, dtype);
+        n_nan += lf__num_kernels__ref.dequant_fp8_bf16(products, rest, n - i, scale, dtype);
     }
     memcpy((char *)dst + 2 * i, products, 2 * (n - i));
+    return n_nan;
 }
 
-static void dequant_fp8_bf16__avx2(lf_bf16 *dst, const uint8_t *codes, size_t n, float scale, lf_dtype dtype)
+static size_t dequant_fp8_bf16__avx2(lf_bf16 *dst, const uint8_t *codes, size_t n, float scale, lf_dtype dtype)
 {
     switch (dtype) { // one loop per format, with its shifts as constants
-    case LF_DTYPE_F8_E5M2: dequant_format(dst, codes, n, scale, dtype, LF__FP8_E5M2); return;
-    case LF_DTYPE_F8_E4M3FNUZ: dequant_format(dst, codes, n, scale, dtype, LF__FP8_E4M3FNUZ); return;
-    case LF_DTYPE_F8_E5M2FNUZ: dequant_format(dst, codes, n, scale, dtype, LF__FP8_E5M2FNUZ); return;
-    default: dequant_format(dst, codes, n, scale, dtype, LF__FP8_E4M3); return;
+    case LF_DTYPE_F8_E5M2: return dequant_format(dst, codes, n, scale, dtype, LF__FP8_E5M2);
+    case LF_DTYPE_F8_E4M3FNUZ: return dequant_format(dst, codes, n, scale, dtype, LF__FP8_E4M3FNUZ);
+    case LF_DTYPE_F8_E5M2FNUZ: return dequant_format(dst, codes, n, scale, dtype, LF__FP8_E5M2FNUZ);
+    default: return dequant_format(dst, codes, n, scale, dtype, LF__FP8_E4M3);
     }
-}
-
-static size_t count_nan_fp8__avx2(const uint8_t *codes, size_t n, lf_dtype dtype)
-{
-    lf__fp8_format format = lf__fp8_format_of(dtype);
-    size_t i = 0, count = 0;
-    for (; i + CODES_PER_STEP <= n; i += CODES_PER_STEP) {
-        __m256i code = _mm256_loadu_si256((const __m256i *)(const void *)(codes + i));
-        unsigned mask = (unsigned)_mm256_movemask_epi8(at_least(code, format, format.nan_from));
-        count += (size_t)__builtin_popcount(mask);
-    }
-    return count + lf__num_kernels__ref.count_nan_fp8(codes + i, n - i, dtype);
 }
 
 // bf16 of 8 floats as 32-bit integers, as lf_bf16_from_f32.
@@ -180,7 +168,6 @@ static void convert_f16_f32__avx2(float *dst, const lf_f16 *src, size_t n)
 
 const lf__num_kernels lf__num_kernels__avx2 = {
     .dequant_fp8_bf16 = dequant_fp8_bf16__avx2,
-    .count_nan_fp8 = count_nan_fp8__avx2,
     .convert_f32_bf16 = convert_f32_bf16__avx2,
     .convert_bf16_f32 = convert_bf16_f32__avx2,
     .convert_f16_f32 = convert_f16_f32__avx2,

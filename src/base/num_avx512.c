@@ -16,7 +16,7 @@ static inline mantissa_table mantissa_table_of(lf__fp8_format format, float scal
 {
     float step = lf_f32_from_bits((uint32_t)(128 - format.bias - format.mantissa_bits) << 23);
     __m512 index = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m512 products = _mm512_mul_ps(_mm512_mul_ps(index, _mm512_set1_ps(step)), _mm512_set1_ps(scale));
+    __m512 products = _mm512_mul_ps(index, _mm512_set1_ps(step * scale)); // step * scale is exact
     __m512i bits = _mm512_castps_si512(products);
     __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
     __m512i entries = _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd), 16);
@@ -63,44 +63,31 @@ static inline bool dequant_step(char *dst, const uint8_t *codes, size_t n, manti
     return true;
 }
 
-static inline __attribute__((always_inline)) void dequant_format(lf_bf16 *dst, const uint8_t *codes, size_t n,
-                                                                 float scale, lf_dtype dtype, lf__fp8_format format)
+static inline __attribute__((always_inline)) size_t dequant_format(lf_bf16 *dst, const uint8_t *codes, size_t n,
+                                                                   float scale, lf_dtype dtype, lf__fp8_format format)
 {
     if (!lf__fp8_scale_is_regular(format, scale)) {
-        lf__num_kernels__ref.dequant_fp8_bf16(dst, codes, n, scale, dtype);
-        return;
+        return lf__num_kernels__ref.dequant_fp8_bf16(dst, codes, n, scale, dtype);
     }
     mantissa_table table = mantissa_table_of(format, scale);
+    size_t n_nan = 0;
     for (size_t i = 0; i < n; i += CODES_PER_STEP) {
         size_t count = n - i < CODES_PER_STEP ? n - i : CODES_PER_STEP;
         char *to = (char *)dst + 2 * i;
-        if (!dequant_step(to, codes + i, count, table, format)) {
-            lf__num_kernels__ref.dequant_fp8_bf16((lf_bf16 *)(void *)to, codes + i, count, scale, dtype);
-        }
+        if (dequant_step(to, codes + i, count, table, format)) continue;
+        n_nan += lf__num_kernels__ref.dequant_fp8_bf16((lf_bf16 *)(void *)to, codes + i, count, scale, dtype);
     }
+    return n_nan;
 }
 
-static void dequant_fp8_bf16__avx512(lf_bf16 *dst, const uint8_t *codes, size_t n, float scale, lf_dtype dtype)
+static size_t dequant_fp8_bf16__avx512(lf_bf16 *dst, const uint8_t *codes, size_t n, float scale, lf_dtype dtype)
 {
     switch (dtype) { // one loop per format, with its shifts as constants
-    case LF_DTYPE_F8_E5M2: dequant_format(dst, codes, n, scale, dtype, LF__FP8_E5M2); return;
-    case LF_DTYPE_F8_E4M3FNUZ: dequant_format(dst, codes, n, scale, dtype, LF__FP8_E4M3FNUZ); return;
-    case LF_DTYPE_F8_E5M2FNUZ: dequant_format(dst, codes, n, scale, dtype, LF__FP8_E5M2FNUZ); return;
-    default: dequant_format(dst, codes, n, scale, dtype, LF__FP8_E4M3); return;
+    case LF_DTYPE_F8_E5M2: return dequant_format(dst, codes, n, scale, dtype, LF__FP8_E5M2);
+    case LF_DTYPE_F8_E4M3FNUZ: return dequant_format(dst, codes, n, scale, dtype, LF__FP8_E4M3FNUZ);
+    case LF_DTYPE_F8_E5M2FNUZ: return dequant_format(dst, codes, n, scale, dtype, LF__FP8_E5M2FNUZ);
+    default: return dequant_format(dst, codes, n, scale, dtype, LF__FP8_E4M3);
     }
-}
-
-static size_t count_nan_fp8__avx512(const uint8_t *codes, size_t n, lf_dtype dtype)
-{
-    lf__fp8_format format = lf__fp8_format_of(dtype);
-    size_t count = 0;
-    for (size_t i = 0; i < n; i += CODES_PER_STEP) {
-        size_t left = n - i;
-        __mmask64 present = left >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << left) - 1;
-        __m512i code = _mm512_maskz_loadu_epi8(present, codes + i);
-        count += (size_t)__builtin_popcountll(at_least(code, format, format.nan_from) & present);
-    }
-    return count;
 }
 
 static void convert_f32_bf16__avx512(lf_bf16 *dst, const float *src, size_t n)
@@ -140,7 +127,6 @@ static void convert_f16_f32__avx512(float *dst, const lf_f16 *src, size_t n)
 
 const lf__num_kernels lf__num_kernels__avx512 = {
     .dequant_fp8_bf16 = dequant_fp8_bf16__avx512,
-    .count_nan_fp8 = count_nan_fp8__avx512,
     .convert_f32_bf16 = convert_f32_bf16__avx512,
     .convert_bf16_f32 = convert_bf16_f32__avx512,
     .convert_f16_f32 = convert_f16_f32__avx512,

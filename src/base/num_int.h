@@ -11,8 +11,7 @@
 #include "base/num.h"
 
 typedef struct lf__num_kernels {
-    void (*dequant_fp8_bf16)(lf_bf16 *dst, const uint8_t *codes, size_t n, float scale, lf_dtype dtype);
-    size_t (*count_nan_fp8)(const uint8_t *codes, size_t n, lf_dtype dtype);
+    size_t (*dequant_fp8_bf16)(lf_bf16 *dst, const uint8_t *codes, size_t n, float scale, lf_dtype dtype);
     void (*convert_f32_bf16)(lf_bf16 *dst, const float *src, size_t n);
     void (*convert_bf16_f32)(float *dst, const lf_bf16 *src, size_t n);
     void (*convert_f16_f32)(float *dst, const lf_f16 *src, size_t n);

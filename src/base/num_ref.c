@@ -14,21 +14,17 @@ static lf_bf16 product(float value, float scale)
     return result == result ? lf_bf16_from_f32(result) : 0x7fc0;
 }
 
-static void dequant_fp8_bf16__ref(lf_bf16 *dst, const uint8_t *codes, size_t n, float scale, lf_dtype dtype)
+static size_t dequant_fp8_bf16__ref(lf_bf16 *dst, const uint8_t *codes, size_t n, float scale, lf_dtype dtype)
 {
     const float *table = lf_fp8_table(dtype);
+    lf__fp8_format format = lf__fp8_format_of(dtype);
+    size_t n_nan = 0;
     for (size_t i = 0; i < n; i++) {
         lf_bf16 bits = product(table[codes[i]], scale);
         memcpy((char *)dst + i * sizeof bits, &bits, sizeof bits);
+        n_nan += ((codes[i] ^ format.flip) & format.mask) >= format.nan_from;
     }
-}
-
-static size_t count_nan_fp8__ref(const uint8_t *codes, size_t n, lf_dtype dtype)
-{
-    lf__fp8_format format = lf__fp8_format_of(dtype);
-    size_t count = 0;
-    for (size_t i = 0; i < n; i++) count += ((codes[i] ^ format.flip) & format.mask) >= format.nan_from;
-    return count;
+    return n_nan;
 }
 
 static void convert_f32_bf16__ref(lf_bf16 *dst, const float *src, size_t n)
@@ -63,7 +59,6 @@ static void convert_f16_f32__ref(float *dst, const lf_f16 *src, size_t n)
 
 const lf__num_kernels lf__num_kernels__ref = {
     .dequant_fp8_bf16 = dequant_fp8_bf16__ref,
-    .count_nan_fp8 = count_nan_fp8__ref,
     .convert_f32_bf16 = convert_f32_bf16__ref,
     .convert_bf16_f32 = convert_bf16_f32__ref,
     .convert_f16_f32 = convert_f16_f32__ref,

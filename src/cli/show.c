@@ -31,15 +31,26 @@ static ranked *rank_findings(const lf_findings *findings)
     return items;
 }
 
+// Names come from the checkpoint: a control character in one must not reach the terminal.
+static void put_text(FILE *stream, const char *text)
+{
+    for (; *text; text++) fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, stream);
+    fputc('\n', stream);
+}
+
 static void show_finding(FILE *stream, const lf_finding *finding)
 {
     const struct {
         const char *label, *text;
     } fields[] = {{"expected", finding->expected}, {"found", finding->found}, {"remedy", finding->remedy}};
-    fprintf(stream, "  %s\n", finding->subject);
-    fprintf(stream, "    %s\n", finding->message);
+    fputs("  ", stream);
+    put_text(stream, finding->subject);
+    fputs("    ", stream);
+    put_text(stream, finding->message);
     for (size_t i = 0; i < LF_ARRAY_LENGTH(fields); i++) {
-        if (fields[i].text[0]) fprintf(stream, "    %-9s %s\n", fields[i].label, fields[i].text);
+        if (!fields[i].text[0]) continue;
+        fprintf(stream, "    %-9s ", fields[i].label);
+        put_text(stream, fields[i].text);
     }
 }
 

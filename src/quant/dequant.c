@@ -2,9 +2,8 @@
 //
 // Rectangles of logical tensors as bf16 or float32. Scales are looked up by global row and column, so a rectangle may
 // begin and end inside a scale block (a tensor-parallel slice does). Rows run through the array kernels of base/num.h,
-// one call for each scale; what is wrong with the data is counted on the way: NaN codes by a scan of the row while it
-// is in the cache, bad scales where they are read, and products one by one only under scales that are large enough to
-// overflow.
+// one call for each scale; what is wrong with the data is counted on the way: NaN codes by the kernels, bad scales where
+// they are read, and products one by one only under scales that are large enough to overflow.
 #include <math.h>
 #include <string.h>
 
@@ -98,27 +97,21 @@ static void inspect(const job *j, const uint8_t *codes, int64_t n, float scale, 
 static void dequant_stretch(const job *j, const uint8_t *codes, lf_bf16 *dst, int64_t n, float scale, int64_t row,
                             int64_t col)
 {
-    // 57344 * 2^110 is the largest product that surely fits; E5M2 also has codes for Inf
-    bool is_plain = scale > 0 && scale < 0x1p110f && j->tensor->weight->dtype != LF_DTYPE_F8_E5M2;
-    if (!is_plain) inspect(j, codes, n, scale, row, col);
-    lf_dequant_fp8_bf16(dst, codes, (size_t)n, scale, j->tensor->weight->dtype);
-}
-
-static void scan_nan(const job *j, const uint8_t *codes, int64_t n, int64_t row, int64_t col)
-{
     lf_dtype dtype = j->tensor->weight->dtype;
-    size_t count = lf_fp8_count_nan(codes, (size_t)n, dtype);
-    if (count == 0) return;
+    // 57344 * 2^110 is the largest product that surely fits; E5M2 also has codes for Inf
+    bool is_plain = scale > 0 && scale < 0x1p110f && dtype != LF_DTYPE_F8_E5M2;
+    if (!is_plain) inspect(j, codes, n, scale, row, col);
+    size_t n_nan = lf_dequant_fp8_bf16(dst, codes, (size_t)n, scale, dtype);
+    if (n_nan == 0) return;
     int64_t first = 0;
     while (!lf_fp8_is_nan(dtype, codes[first])) first++;
-    note(j->report, &j->report->n_nan_code, count, row, col + first);
+    note(j->report, &j->report->n_nan_code, n_nan, row, col + first);
 }
 
 static void dequant_fp8_row(const job *j, int64_t row, int64_t col, int64_t n, lf_bf16 *dst)
 {
     const lf_logical_tensor *tensor = j->tensor;
     const uint8_t *codes = tensor->weight->data + row * j->matrix_cols + col;
-    scan_nan(j, codes, n, row, col);
     if (tensor->layout != LF_SCALE_BLOCK) {
         float scale = scale_value(j, tensor->layout == LF_SCALE_CHANNEL ? row : 0);
         dequant_stretch(j, codes, dst, n, scale, row, col);
