@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/par.h"
 #include "cli/verbs.h"
@@ -421,6 +421,35 @@ static lf_status run(bench *b, json_t **out, lf_error *err)
     return status;
 }
 
+static void print_json(const json_t *result, FILE *stream)
+{
+    json_dumpf(result, stream, JSON_INDENT(2));
+    putc('\n', stream);
+}
+
+// The output file is opened first: a path that cannot be written should not cost a run.
+static lf_status run_and_print(bench *b, lf_error *err)
+{
+    lf_atomic_file file = {0};
+    json_t *result = NULL;
+    lf_status status = b->args->output_json ? lf_atomic_file_open(&file, b->args->output_json, err) : LF_OK;
+    if (status) return status;
+    status = run(b, &result, err);
+    if (file.stream && !status) {
+        print_json(result, file.stream);
+        status = lf_atomic_file_commit(&file, err);
+    } else if (file.stream) {
+        lf_atomic_file_abort(&file);
+    }
+    if (!status && b->args->json) {
+        print_json(result, stdout);
+    } else if (!status) {
+        print_figures(result);
+    }
+    json_decref(result);
+    return status;
+}
+
 static int run_bench(const lf_verb *verb, int argc, char **argv)
 {
     lf_error err;
@@ -432,24 +461,14 @@ static int run_bench(const lf_verb *verb, int argc, char **argv)
                        .batch_size = 8,
                        .num_iters = 30,
                        .num_iters_warmup = 10};
-    lf_status status = lf_opts_parse(verb, argc, argv, &args, operands, 2, &is_done, &err);
-    if (!status && is_done) return 0;
-    if (!status && (!operands[1] || strcmp(operands[0], "latency") != 0)) {
-        status = lf_error_set(&err, LF_ERR_USAGE, "expected: landfall bench latency MODEL");
+    if (lf_opts_parse(verb, argc, argv, &args, operands, 2, &is_done, &err)) return lf_cli_fail(verb, &err);
+    if (is_done) return 0;
+    if (!operands[1] || strcmp(operands[0], "latency") != 0) {
+        lf_error_set(&err, LF_ERR_USAGE, "expected: landfall bench latency MODEL");
+        return lf_cli_fail(verb, &err);
     }
     bench b = {.args = &args, .model_dir = operands[1]};
-    json_t *result = NULL;
-    if (!status) status = run(&b, &result, &err);
-    if (!status && args.output_json && json_dump_file(result, args.output_json, JSON_INDENT(2)) != 0) {
-        status = lf_error_set(&err, LF_ERR_IO, "cannot write %s", args.output_json);
-    }
-    if (!status && args.json) {
-        json_dumpf(result, stdout, JSON_INDENT(2));
-        putchar('\n');
-    } else if (!status) {
-        print_figures(result);
-    }
-    json_decref(result);
+    lf_status status = run_and_print(&b, &err);
     lf_engine_close(b.engine);
     free(b.iterations);
     free(b.values);
