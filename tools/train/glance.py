@@ -21,7 +21,8 @@ def main():
     model = train.build(train.make_config(tok)).eval()
     model.load_state_dict(torch.load(f"{args.work}/model.pt"))
     s, r = train.Samples(tok), random.Random(5)
-    for name, fn in [(f.__name__, f) for f, _ in facts.FAMILIES] + [("held-out sums", lambda r: facts.sum_of(r, trained=False))]:
+    facts.second_phase()
+    for name, fn in [(f.__name__, f) for f, _ in facts.FAMILIES]:
         right, wrong = 0, []
         rows = []
         for _ in range(args.n):
