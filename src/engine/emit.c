@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "engine/engine_int.h"
 
-lf_status lf__emit_init(lf_emit *emit, const lf_forward *forward, size_t max_row, lf_error *err)
+lf_status lf__emit_init(lf_emit *emit, const lf_forward *forward, size_t max_row, size_t max_seq, lf_error *err)
 {
     *emit = (lf_emit){.device = forward->device, .max_row = max_row};
     emit->rows = calloc(max_row, sizeof *emit->rows);
@@ -28,7 +28,7 @@ lf_status lf__emit_init(lf_emit *emit, const lf_forward *forward, size_t max_row
         return lf_error_no_memory(err, max_row * sizeof *emit->rows);
     }
     emit->edited.stride = forward->logits.stride;
-    return emit->device->ops->alloc(emit->device, max_row * emit->edited.stride * sizeof(float), &emit->edited.data,
+    return emit->device->ops->alloc(emit->device, max_seq * emit->edited.stride * sizeof(float), &emit->edited.data,
                                     err);
 }
 

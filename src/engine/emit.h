@@ -23,7 +23,8 @@ typedef struct lf_emit {
     int32_t *selected, *targets, *n_top, *tokens;
 } lf_emit;
 
-lf_status lf__emit_init(lf_emit *emit, const lf_forward *forward, size_t max_row, lf_error *err);
+// max_row >= max_seq: rows of logits at a time, and the most of them that are sampled in one step.
+lf_status lf__emit_init(lf_emit *emit, const lf_forward *forward, size_t max_row, size_t max_seq, lf_error *err);
 void lf__emit_fini(lf_emit *emit); // a zeroed or half-built one is accepted
 
 // After the layers of the planned step: computes what the requests need of it and delivers the events. On a device

@@ -19,6 +19,7 @@ enum {
     MAX_SEQ = 4096,
     MAX_BATCHED_TOK = 1 << 16,
     MAX_BLOCK_SIZE = 1024,
+    PROMPT_ROW = 32,
 };
 
 static const double GIB = 1024.0 * 1024.0 * 1024.0;
@@ -224,7 +225,9 @@ static lf_status plan_cache(lf_engine *engine, uint64_t free_bytes, lf_error *er
 static lf_status make_buffers(lf_engine *engine, uint64_t device_bytes, lf_error *err)
 {
     lf_engine_info *info = &engine->info;
-    size_t n_row = (size_t)info->max_num_seqs; // rows of logits of one step; prompt logprobs go through in pieces
+    // Rows of logits at a time: one for each sequence, and enough that prompt logprobs, which go through in pieces of
+    // this size, do not read the head for every few tokens.
+    size_t n_row = (size_t)LF_MAX(info->max_num_seqs, LF_MIN(PROMPT_ROW, info->max_num_batched_tokens));
     lf_forward_args args = {
         .device = engine->device,
         .config = &engine->config,
@@ -236,7 +239,7 @@ static lf_status make_buffers(lf_engine *engine, uint64_t device_bytes, lf_error
     };
     size_t bytes;
     if (!lf__forward_bytes(&args, &bytes)) return lf_error_no_memory(err, 0);
-    uint64_t edited_bytes = (uint64_t)n_row * (uint64_t)engine->config.vocab_size * sizeof(float);
+    uint64_t edited_bytes = (uint64_t)info->max_num_seqs * (uint64_t)engine->config.vocab_size * sizeof(float);
     uint64_t used = info->weight_bytes + bytes + edited_bytes;
     lf_status status = plan_cache(engine, device_bytes > used ? device_bytes - used : 0, err);
     if (status) return status;
@@ -253,7 +256,7 @@ static lf_status make_buffers(lf_engine *engine, uint64_t device_bytes, lf_error
     if (!status) status = lf__step_init(&engine->step, engine->device, &limits, err);
     if (!status) status = lf__forward_init(&engine->forward, &args, err);
     if (!status) status = lf__sched_init(&engine->sched, &engine->kv.pool, limits.n_seq, limits.n_tok, err);
-    if (!status) status = lf__emit_init(&engine->emit, &engine->forward, n_row, err);
+    if (!status) status = lf__emit_init(&engine->emit, &engine->forward, n_row, limits.n_seq, err);
     return status;
 }
 
