@@ -26,6 +26,18 @@ static const double GIB = 1024.0 * 1024.0 * 1024.0;
 
 // ---- the model ----
 
+static void log_warnings(const lf_findings *findings)
+{
+    enum { MOST = 20 };
+    size_t n = 0;
+    for (size_t i = 0; i < findings->count; i++) {
+        const lf_finding *finding = &findings->items[i];
+        if (finding->severity != LF_SEVERITY_WARNING || n++ >= MOST) continue;
+        lf_log(LF_LOG_WARNING, "%s: %s (%s)", finding->subject, finding->message, finding->code);
+    }
+    if (n > MOST) lf_log(LF_LOG_WARNING, "%zu warnings more; `landfall check` shows them", n - MOST);
+}
+
 static lf_status read_model(lf_engine *engine, lf_preflight *preflight, lf_error *err)
 {
     if (engine->options.load_format == LF_LOAD_DUMMY) { // lesson L1: config.json is all that must be there
@@ -41,8 +53,10 @@ static lf_status read_model(lf_engine *engine, lf_preflight *preflight, lf_error
                               engine->options.model_dir);
         lf_error_expected(err, "%s", lf_config_supported());
     }
-    if (!status) engine->config = preflight->config;
-    return status;
+    if (status) return status;
+    log_warnings(&preflight->findings);
+    engine->config = preflight->config;
+    return LF_OK;
 }
 
 // ---- limits ----
@@ -108,6 +122,7 @@ static lf_status open_device(lf_engine *engine, lf_device_caps *caps, lf_error *
     if (status) return status;
     engine->device->ops->describe(engine->device, caps);
     memcpy(engine->info.device, caps->description, sizeof engine->info.device);
+    if (!caps->captures_graphs) lf_log(LF_LOG_INFO, "running eagerly: %s", caps->graph_reason);
     return LF_OK;
 }
 
