@@ -35,8 +35,7 @@ static lf_status set(json_t *object, const char *key, const json_t *value, lf_er
     return set_new(object, key, value ? json_incref((json_t *)(uintptr_t)value) : json_null(), err);
 }
 
-// --- making
-// ------------------------------------------------------------------------------------------------------------
+// --- making --------------------------------------------------------------------------------------
 
 lf_status lf_chat_template_new(lf_chat_template **out, const char *source, size_t length, const json_t *special_tokens,
                                lf_error *err)
@@ -128,8 +127,7 @@ lf_status lf_chat_template_from_config(lf_chat_template **out, const json_t *tok
     return status;
 }
 
-// --- messages
-// ----------------------------------------------------------------------------------------------------------
+// --- messages ------------------------------------------------------------------------------------
 
 // The names under which a message's reasoning travels; templates read the first, some the second.
 static const char *const reasoning_fields[] = {"reasoning_content", "thinking", "reasoning"};
@@ -175,8 +173,7 @@ static lf_status copy_messages(json_t **out, const json_t *messages, lf_error *e
     return LF_OK;
 }
 
-// --- continuing
-// --------------------------------------------------------------------------------------------------------
+// --- continuing ----------------------------------------------------------------------------------
 
 // object[key] += mark; *text gets the unmarked text, BORROWED from `original`.
 static lf_status mark_text(json_t *object, const char *key, const json_t *original, const char **text, lf_error *err)
@@ -260,8 +257,7 @@ static lf_status cut_at_mark(lf_buf *out, size_t start, const char *text, lf_err
     return LF_OK;
 }
 
-// --- rendering
-// ---------------------------------------------------------------------------------------------------------
+// --- rendering -----------------------------------------------------------------------------------
 
 static lf_status add_extra(json_t *context, const json_t *extra, lf_error *err)
 {

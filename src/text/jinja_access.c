@@ -15,8 +15,7 @@ static bool is_text(const jinja_string *string, const char *text)
     return string->bytes == strlen(text) && memcmp(string->data, text, string->bytes) == 0;
 }
 
-// --- attributes
-// --------------------------------------------------------------------------------------------------------
+// --- attributes ----------------------------------------------------------------------------------
 
 static bool is_object_attribute(const jinja_string *name)
 {
@@ -126,8 +125,7 @@ lf_status lf__jinja_attribute(jinja_run *run, jinja_value object, jinja_string *
     return lf__jinja_undefined_member(run, object, key, out);
 }
 
-// --- items
-// -------------------------------------------------------------------------------------------------------------
+// --- items ---------------------------------------------------------------------------------------
 
 // The bytes of character i.
 static void char_at(const jinja_string *string, size_t i, size_t *offset, size_t *bytes)
@@ -183,8 +181,7 @@ lf_status lf__jinja_item(jinja_run *run, jinja_value object, jinja_value index, 
     return has ? LF_OK : lf__jinja_undefined_member(run, object, index, out);
 }
 
-// --- slices
-// ------------------------------------------------------------------------------------------------------------
+// --- slices --------------------------------------------------------------------------------------
 
 typedef struct slice_bounds {
     int64_t start, step;

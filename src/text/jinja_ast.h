@@ -7,8 +7,7 @@
 
 #include "text/jinja_value.h"
 
-// --- tokens
-// ------------------------------------------------------------------------------------------------------------
+// --- tokens --------------------------------------------------------------------------------------
 
 typedef enum jinja_token_kind {
     JINJA_TOKEN_END,
@@ -80,12 +79,12 @@ lf_status lf__jinja_compile_error(jinja_compiler *compiler, lf_status status, in
 // Fills compiler->tokens. `source` is valid UTF-8 with every line ending as \n; tokens point into it or the arena.
 lf_status lf__jinja_lex(jinja_compiler *compiler, const char *source, size_t length);
 
-// --- tree
-// --------------------------------------------------------------------------------------------------------------
+// --- tree ----------------------------------------------------------------------------------------
 
 typedef enum jinja_node_kind {
     // expressions
     JINJA_CONST,
+    JINJA_TEXT, // a constant outside of tags
     JINJA_NAME,
     JINJA_NAMESPACE_REF, // ns.name as a target of set
     JINJA_LIST_DISPLAY,
@@ -117,6 +116,8 @@ typedef enum jinja_node_kind {
     JINJA_GENERATION,
     JINJA_WITH,
     JINJA_FILTER_BLOCK,
+    JINJA_BLOCK,      // of template inheritance, which there is none of: rendered where it stands
+    JINJA_AUTOESCAPE, // `value` is the switch
     JINJA_BREAK_LOOP,
     JINJA_CONTINUE_LOOP,
 } jinja_node_kind;
@@ -226,7 +227,9 @@ struct jinja_node {
         } call;
         struct {
             jinja_node *target;
-            jinja_node *value; // SET; filter of SET_BLOCK and FILTER_BLOCK, or NULL
+            jinja_node *value;  // SET, AUTOESCAPE; filter of SET_BLOCK and FILTER_BLOCK, or NULL
+            jinja_string *name; // BLOCK
+            bool scoped;        // BLOCK sees the variables around it, not only those of the template
             jinja_nodes body;
             jinja_frame frame;
         } set;
@@ -285,8 +288,7 @@ bool lf__jinja_walk_node(jinja_node *node, jinja_visit_fn visit, void *state);
 typedef lf_status (*jinja_child_fn)(jinja_node *child, void *state);
 lf_status lf__jinja_children(jinja_node *node, jinja_child_fn visit, void *state);
 
-// --- parser, shared by jinja_parse.c and jinja_parse_expr.c
-// -------------------------------------------------------------
+// --- parser, shared by jinja_parse.c and jinja_parse_expr.c --------------------------------------
 
 typedef struct jinja_parser {
     jinja_compiler *compiler;

@@ -7,8 +7,7 @@
 #include "base/mem.h"
 #include "text/jinja_exec.h"
 
-// --- natives
-// -----------------------------------------------------------------------------------------------------------
+// --- natives -------------------------------------------------------------------------------------
 
 lf_status lf__jinja_bound_new(jinja_run *run, const jinja_native *native, const jinja_value *self, jinja_value *out)
 {
@@ -127,8 +126,7 @@ lf_status lf__jinja_call_value(jinja_run *run, jinja_value callee, const jinja_a
     }
 }
 
-// --- macros
-// ------------------------------------------------------------------------------------------------------------
+// --- macros --------------------------------------------------------------------------------------
 
 lf_status lf__jinja_macro_new(jinja_run *run, jinja_env *env, const jinja_macro_body *body, jinja_value *out)
 {

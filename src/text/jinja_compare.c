@@ -262,8 +262,7 @@ lf_status lf__jinja_contains(jinja_run *run, jinja_value container, jinja_value 
     return iterates_over(run, container, value, out);
 }
 
-// --- sorting
-// -----------------------------------------------------------------------------------------------------------
+// --- sorting -------------------------------------------------------------------------------------
 
 typedef struct sort_item {
     jinja_value value;

@@ -8,8 +8,7 @@
 
 #include "base/mem.h"
 
-// --- names
-// -------------------------------------------------------------------------------------------------------------
+// --- names ---------------------------------------------------------------------------------------
 
 lf_status lf__jinja_env_new(jinja_run *run, jinja_env *outer, const jinja_frame *frame, jinja_env **out)
 {
@@ -70,8 +69,7 @@ static lf_status eval_name(jinja_run *run, jinja_env *env, const jinja_node *nod
     return lf__jinja_given(*out) ? LF_OK : lf__jinja_undefined_name(run, node->name.name, out);
 }
 
-// --- displays and operators
-// ---------------------------------------------------------------------------------------------
+// --- displays and operators ----------------------------------------------------------------------
 
 static lf_status eval_sequence(jinja_run *run, jinja_env *env, const jinja_node *node, jinja_kind kind,
                                jinja_value *out)
@@ -128,14 +126,20 @@ static lf_status eval_logic(jinja_run *run, jinja_env *env, const jinja_node *no
 static lf_status eval_concat(jinja_run *run, jinja_env *env, const jinja_node *node, jinja_value *out)
 {
     jinja_builder builder;
+    jinja_value items;
+    bool markup = false;
     lf__jinja_builder_init(&builder, run);
-    for (size_t i = 0; i < node->sequence.count; i++) {
-        jinja_value item;
-        JINJA_TRY(lf__jinja_eval(run, env, node->sequence.items[i], &item));
-        JINJA_TRY(lf__jinja_str(run, item, &item));
+    JINJA_TRY(eval_sequence(run, env, node, JINJA_LIST, &items));
+    for (size_t i = 0; run->autoescape && i < items.list->count; i++)
+        markup |= lf__jinja_is_text(items.list->items[i]) && items.list->items[i].string->markup;
+    for (size_t i = 0; i < items.list->count; i++) {
+        jinja_value item = items.list->items[i];
+        JINJA_TRY(markup ? lf__jinja_escape(run, item, &item) : lf__jinja_str(run, item, &item));
         lf__jinja_put(&builder, item.string->data, item.string->bytes);
     }
-    return lf__jinja_builder_finish(&builder, out);
+    JINJA_TRY(lf__jinja_builder_finish(&builder, out));
+    out->string->markup = markup;
+    return LF_OK;
 }
 
 static lf_status compare(jinja_run *run, jinja_comparison comparison, jinja_value a, jinja_value b, bool *out)
@@ -207,8 +211,7 @@ static lf_status eval_member(jinja_run *run, jinja_env *env, const jinja_node *n
     return lf__jinja_slice(run, object, bounds, out);
 }
 
-// --- calls
-// -------------------------------------------------------------------------------------------------------------
+// --- calls ---------------------------------------------------------------------------------------
 
 static lf_status push_named(jinja_run *run, jinja_args *args, jinja_named *named, jinja_string *name, jinja_value value)
 {
@@ -314,7 +317,8 @@ lf_status lf__jinja_eval_filter(jinja_run *run, jinja_env *env, const jinja_node
 static lf_status eval_node(jinja_run *run, jinja_env *env, const jinja_node *node, jinja_value *out)
 {
     switch (node->kind) {
-    case JINJA_CONST: *out = node->constant; return LF_OK;
+    case JINJA_CONST:
+    case JINJA_TEXT: *out = node->constant; return LF_OK;
     case JINJA_NAME: return eval_name(run, env, node, out);
     case JINJA_LIST_DISPLAY: return eval_sequence(run, env, node, JINJA_LIST, out);
     case JINJA_TUPLE_DISPLAY: return eval_sequence(run, env, node, JINJA_TUPLE, out);

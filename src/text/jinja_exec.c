@@ -6,8 +6,7 @@
 
 #include <string.h>
 
-// --- output
-// ------------------------------------------------------------------------------------------------------------
+// --- output --------------------------------------------------------------------------------------
 
 lf_status lf__jinja_write(jinja_run *run, jinja_value text)
 {
@@ -35,22 +34,24 @@ jinja_builder *lf__jinja_capture_begin(jinja_run *run, jinja_builder *builder)
 lf_status lf__jinja_capture_end(jinja_run *run, jinja_builder *builder, jinja_builder *previous, jinja_value *out)
 {
     run->capture = previous;
-    return lf__jinja_builder_finish(builder, out);
+    JINJA_TRY(lf__jinja_builder_finish(builder, out));
+    return lf__jinja_written(run, *out, out);
 }
 
 static lf_status exec_output(jinja_run *run, jinja_env *env, const jinja_node *node)
 {
     for (size_t i = 0; i < node->sequence.count; i++) {
         jinja_value value;
-        JINJA_TRY(lf__jinja_eval(run, env, node->sequence.items[i], &value));
-        JINJA_TRY(lf__jinja_str(run, value, &value));
+        const jinja_node *item = node->sequence.items[i];
+        bool escape = run->autoescape && item->kind != JINJA_TEXT;
+        JINJA_TRY(lf__jinja_eval(run, env, item, &value));
+        JINJA_TRY(escape ? lf__jinja_escape(run, value, &value) : lf__jinja_str(run, value, &value));
         JINJA_TRY(lf__jinja_write(run, value));
     }
     return LF_OK;
 }
 
-// --- assignments
-// -------------------------------------------------------------------------------------------------------
+// --- assignments ---------------------------------------------------------------------------------
 
 static jinja_value *slot_of(jinja_env *env, const jinja_node *name)
 {
@@ -127,13 +128,16 @@ static lf_status exec_capture(jinja_run *run, jinja_env *env, const jinja_node *
     JINJA_TRY(lf__jinja_capture_end(run, &builder, previous, &text));
     if (node->set.value) JINJA_TRY(lf__jinja_eval_filter(run, inner, node->set.value, text, &text));
     lf__jinja_env_leave(inner);
-    if (node->kind == JINJA_SET_BLOCK) return lf__jinja_assign(run, env, node->set.target, text);
+    if (node->kind == JINJA_SET_BLOCK) {
+        if (run->autoescape) JINJA_TRY(lf__jinja_str(run, text, &text));
+        if (run->autoescape) JINJA_TRY(lf__jinja_written(run, text, &text));
+        return lf__jinja_assign(run, env, node->set.target, text);
+    }
     JINJA_TRY(lf__jinja_str(run, text, &text));
     return lf__jinja_write(run, text);
 }
 
-// --- branches and scopes
-// ------------------------------------------------------------------------------------------------
+// --- branches and scopes -------------------------------------------------------------------------
 
 static lf_status is_true(jinja_run *run, jinja_env *env, const jinja_node *test, bool *out)
 {
@@ -170,8 +174,20 @@ static lf_status exec_with(jinja_run *run, jinja_env *env, const jinja_node *nod
     return LF_OK;
 }
 
-// --- macros
-// ------------------------------------------------------------------------------------------------------------
+static lf_status exec_block(jinja_run *run, jinja_env *env, const jinja_node *node)
+{
+    jinja_env *inner;
+    JINJA_TRY(lf__jinja_env_new(run, env, &node->set.frame, &inner));
+    JINJA_TRY(lf__jinja_env_enter(run, inner));
+    bool autoescape = run->autoescape;
+    if (node->kind == JINJA_AUTOESCAPE) JINJA_TRY(is_true(run, inner, node->set.value, &run->autoescape));
+    JINJA_TRY(lf__jinja_exec(run, inner, node->set.body));
+    run->autoescape = autoescape;
+    lf__jinja_env_leave(inner);
+    return LF_OK;
+}
+
+// --- macros --------------------------------------------------------------------------------------
 
 static lf_status exec_macro(jinja_run *run, jinja_env *env, const jinja_node *node)
 {
@@ -218,6 +234,8 @@ static lf_status exec_node(jinja_run *run, jinja_env *env, const jinja_node *nod
     case JINJA_SET: return exec_set(run, env, node);
     case JINJA_SET_BLOCK:
     case JINJA_FILTER_BLOCK: return exec_capture(run, env, node);
+    case JINJA_BLOCK:
+    case JINJA_AUTOESCAPE: return exec_block(run, env, node);
     case JINJA_IF: return exec_if(run, env, node);
     case JINJA_FOR: return exec_for(run, env, node);
     case JINJA_MACRO_DEF: return exec_macro(run, env, node);

@@ -70,8 +70,7 @@ static lf_status filter_unsupported(jinja_run *run, jinja_call *call, jinja_valu
                                   call->native->name);
 }
 
-// --- reading numbers
-// ----------------------------------------------------------------------------------------------------
+// --- reading numbers -----------------------------------------------------------------------------
 
 // The text without surrounding space and without single underscores between digits, which Python allows. False when it
 // is too long for a number or has an underscore elsewhere.
@@ -191,8 +190,7 @@ static lf_status filter_float(jinja_run *run, jinja_call *call, jinja_value *out
     return LF_OK;
 }
 
-// --- arithmetic
-// --------------------------------------------------------------------------------------------------------
+// --- arithmetic ----------------------------------------------------------------------------------
 
 static lf_status filter_abs(jinja_run *run, jinja_call *call, jinja_value *out)
 {
@@ -298,8 +296,7 @@ static lf_status filter_filesizeformat(jinja_run *run, jinja_call *call, jinja_v
     return lf__jinja_string_copy(run, text, strlen(text), out);
 }
 
-// --- look-up
-// -----------------------------------------------------------------------------------------------------------
+// --- look-up -------------------------------------------------------------------------------------
 
 static const jinja_native value_filters[] = {
     {"abs", "", 0, filter_abs, 0},
@@ -312,7 +309,6 @@ static const jinja_native value_filters[] = {
     {"int", "default,base", 0, filter_int, 0},
     {"length", "", 0, filter_length, 0},
     {"pprint", "", 0, filter_pprint, 0},
-    {"random", "", 0, filter_unsupported, 0},
     {"round", "precision,method", 0, filter_round, 0},
     {"safe", "", 0, filter_safe, 0},
     {"string", "", 0, filter_string, 0},

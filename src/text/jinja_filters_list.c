@@ -4,12 +4,12 @@
 // when they are read, and can be read once.
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "text/jinja_string.h"
 #include "text/jinja_value.h"
 
-// --- attribute paths: "a.b.0"
-// -------------------------------------------------------------------------------------------
+// --- attribute paths: "a.b.0" --------------------------------------------------------------------
 
 typedef struct path {
     jinja_value *parts;
@@ -72,8 +72,7 @@ static lf_status follow(jinja_run *run, const path *p, jinja_value item, jinja_v
     return LF_OK;
 }
 
-// --- sorting
-// -----------------------------------------------------------------------------------------------------------
+// --- sorting -------------------------------------------------------------------------------------
 
 // sort(): the keys are lists, one element for each of the attributes "a,b.c".
 static lf_status sort_paths(jinja_run *run, jinja_value attribute, bool ignore_case, path **out, size_t *n)
@@ -205,8 +204,7 @@ static lf_status filter_extreme(jinja_run *run, jinja_call *call, jinja_value *o
     return lf__jinja_undefined_hint(run, "No aggregated item, sequence was empty.", out);
 }
 
-// --- ends, sums, joins
-// --------------------------------------------------------------------------------------------------
+// --- ends, sums, joins ---------------------------------------------------------------------------
 
 static lf_status first_of(jinja_run *run, jinja_value sequence, const char *hint, jinja_value *out)
 {
@@ -288,8 +286,27 @@ static lf_status filter_sum(jinja_run *run, jinja_call *call, jinja_value *out)
     return LF_OK;
 }
 
-// --- map, select, reject
-// ------------------------------------------------------------------------------------------------
+// splitmix64, seeded by the clock or by the time that the caller gave.
+static uint64_t next_random(jinja_run *run)
+{
+    if (!run->random) run->random = run->now ? (uint64_t)run->now : (uint64_t)lf_now_ns();
+    uint64_t z = run->random += 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
+}
+
+static lf_status filter_random(jinja_run *run, jinja_call *call, jinja_value *out)
+{
+    size_t n;
+    bool sized;
+    JINJA_TRY(lf__jinja_length(run, call->self, &n, &sized));
+    if (!sized) return lf__jinja_error(run, "object of type '%s' has no len()", lf__jinja_type_name(call->self));
+    if (n == 0) return lf__jinja_undefined_hint(run, "No random item, sequence was empty.", out);
+    return lf__jinja_item(run, call->self, lf__jinja_int((int64_t)(next_random(run) % n)), out);
+}
+
+// --- map, select, reject -------------------------------------------------------------------------
 
 typedef struct stream {
     jinja_value source;
@@ -450,8 +467,7 @@ static lf_status filter_select(jinja_run *run, jinja_call *call, jinja_value *ou
     return lazy_new(run, call, next_selected, prepare_select, out);
 }
 
-// --- other generators
-// ---------------------------------------------------------------------------------------------------
+// --- other generators ----------------------------------------------------------------------------
 
 static lf_status next_unique(jinja_run *run, void *state, jinja_value *out, bool *has)
 {
@@ -565,6 +581,7 @@ const jinja_native lf__jinja_list_filters[] = {
     {"map", NULL, 0, filter_map, 0},
     {"max", "case_sensitive,attribute", 0, filter_extreme, JINJA_GT},
     {"min", "case_sensitive,attribute", 0, filter_extreme, JINJA_LT},
+    {"random", "", 0, filter_random, 0},
     {"reject", NULL, 0, filter_select, 0},
     {"rejectattr", NULL, 0, filter_select, BY_ATTRIBUTE},
     {"reverse", "", 0, filter_reverse, 0},

@@ -177,8 +177,7 @@ static lf_status filter_wordcount(jinja_run *run, jinja_call *call, jinja_value 
     return LF_OK;
 }
 
-// --- HTML and URLs
-// ------------------------------------------------------------------------------------------------------
+// --- HTML and URLs -------------------------------------------------------------------------------
 
 static lf_status filter_escape(jinja_run *run, jinja_call *call, jinja_value *out)
 {

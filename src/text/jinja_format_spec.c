@@ -81,8 +81,7 @@ static void put_aligned(jinja_builder *builder, const format_spec *spec, char al
     lf__jinja_pad(builder, spec->fill, pad - left);
 }
 
-// --- numbers
-// -----------------------------------------------------------------------------------------------------------
+// --- numbers -------------------------------------------------------------------------------------
 
 // Digits with separators: `n` digits need this many bytes.
 static size_t grouped_length(size_t n, size_t group) { return group && n ? n + (n - 1) / group : n; }
@@ -239,8 +238,7 @@ lf_status lf__jinja_format_value(jinja_builder *builder, jinja_value value, cons
     return format_real(builder, real, &spec);
 }
 
-// --- fields
-// ------------------------------------------------------------------------------------------------------------
+// --- fields --------------------------------------------------------------------------------------
 
 typedef struct braces {
     jinja_run *run;

@@ -143,8 +143,7 @@ lf_status lf__jinja_length(jinja_run *run, jinja_value value, size_t *out, bool 
     }
 }
 
-// --- backwards
-// ---------------------------------------------------------------------------------------------------------
+// --- backwards -----------------------------------------------------------------------------------
 
 typedef struct reversed_state {
     jinja_value source;

@@ -98,8 +98,7 @@ static lf_status push_data(lexer *lex, size_t begin, size_t bytes)
     return bytes ? push(lex, JINJA_TOKEN_DATA, lex->source + begin, bytes, NULL) : LF_OK;
 }
 
-// --- ends of tags
-// ------------------------------------------------------------------------------------------------------
+// --- ends of tags --------------------------------------------------------------------------------
 
 // The end of a block or comment at `at`, with the white space it takes along; 0 when there is none.
 static size_t block_end(const lexer *lex, size_t at, const char *end)
@@ -158,8 +157,7 @@ static lf_status read_raw(lexer *lex)
     return lf__jinja_syntax_error(lex->compiler, lex->line, "missing end of raw directive");
 }
 
-// --- inside of tags
-// ----------------------------------------------------------------------------------------------------
+// --- inside of tags ------------------------------------------------------------------------------
 
 static int hex_digit(char c)
 {

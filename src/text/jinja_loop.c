@@ -7,8 +7,7 @@
 
 #include "text/jinja_exec.h"
 
-// --- filtered iteration: for x in y if test
-// -----------------------------------------------------------------------------
+// --- filtered iteration: for x in y if test ------------------------------------------------------
 
 typedef struct filtered {
     jinja_iter *iter;
@@ -57,8 +56,7 @@ static lf_status filter_iterable(jinja_run *run, jinja_env *env, const jinja_for
     return lf__jinja_iter_of(run, next_filtered, f, iterable);
 }
 
-// --- the loop variable
-// --------------------------------------------------------------------------------------------------
+// --- the loop variable ---------------------------------------------------------------------------
 
 static lf_status loop_new(jinja_run *run, jinja_env *env, const jinja_for *statement, jinja_value iterable,
                           int64_t depth0, jinja_loop **out)
@@ -213,8 +211,7 @@ lf_status lf__jinja_loop_attribute(jinja_run *run, jinja_loop *loop, const jinja
     return LF_OK;
 }
 
-// --- running
-// -----------------------------------------------------------------------------------------------------------
+// --- running -------------------------------------------------------------------------------------
 
 static lf_status run_bodies(jinja_run *run, jinja_env *env, const jinja_for *statement, jinja_loop *loop, bool *any)
 {

@@ -13,8 +13,7 @@ static lf_status no_int(jinja_run *run)
     return lf__jinja_error_status(run, LF_ERR_LIMIT, "integer result does not fit into 64 bits");
 }
 
-// --- numbers
-// -----------------------------------------------------------------------------------------------------------
+// --- numbers -------------------------------------------------------------------------------------
 
 static void floor_divide(int64_t a, int64_t b, int64_t *quotient, int64_t *remainder)
 {
@@ -120,8 +119,7 @@ static lf_status real_binary(jinja_run *run, jinja_operator op, double a, double
     return LF_OK;
 }
 
-// --- sequences
-// ---------------------------------------------------------------------------------------------------------
+// --- sequences -----------------------------------------------------------------------------------
 
 // s + t. Appends in place when s is all of the text it stands on: see jinja_text.
 static lf_status concatenate(jinja_run *run, const jinja_string *a, const jinja_string *b, jinja_value *out)

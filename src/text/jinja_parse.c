@@ -12,8 +12,7 @@
 #include "text/jinja_ast.h"
 #include "text/jinja_unicode.h"
 
-// --- tools
-// -------------------------------------------------------------------------------------------------------------
+// --- tools ---------------------------------------------------------------------------------------
 
 void *lf__jinja_compiler_alloc(jinja_compiler *compiler, size_t n, size_t element_bytes, lf_status *status)
 {
@@ -165,8 +164,7 @@ lf_status lf__jinja_expect_name(jinja_parser *parser, jinja_string **out)
     return lf__jinja_token_string(parser, token, out);
 }
 
-// --- targets of assignments
-// --------------------------------------------------------------------------------------------
+// --- targets of assignments ----------------------------------------------------------------------
 
 static bool is_reserved(const jinja_string *name)
 {
@@ -201,8 +199,7 @@ static lf_status parse_target_name(jinja_parser *parser, bool parameter, jinja_n
     return mark_target(parser, *out, parameter);
 }
 
-// --- statements
-// --------------------------------------------------------------------------------------------------------
+// --- statements ----------------------------------------------------------------------------------
 
 static lf_status parse_body(jinja_parser *parser, const char *const *ends, jinja_nodes *out);
 
@@ -363,6 +360,28 @@ static lf_status parse_filter_block(jinja_parser *parser, jinja_node *node)
     return parse_block_until(parser, "endfilter", &node->set.body);
 }
 
+static lf_status parse_autoescape(jinja_parser *parser, jinja_node *node)
+{
+    JINJA_TRY(lf__jinja_parse_expression(parser, &node->set.value));
+    return parse_block_until(parser, "endautoescape", &node->set.body);
+}
+
+static lf_status parse_inheritance_block(jinja_parser *parser, jinja_node *node)
+{
+    JINJA_TRY(lf__jinja_expect_name(parser, &node->set.name));
+    node->set.scoped = lf__jinja_skip_name(parser, "scoped");
+    if (lf__jinja_at_name(parser, "required"))
+        return lf__jinja_compile_error(parser->compiler, LF_ERR_UNSUPPORTED, node->line,
+                                       "template inheritance is not supported in chat templates");
+    JINJA_TRY(parse_function_block(parser, "endblock", &node->set.body));
+    // The name may stand once more in the closing tag.
+    const jinja_token *token = parser->token;
+    if (token->kind == JINJA_TOKEN_NAME && token->bytes == node->set.name->bytes &&
+        memcmp(token->data, node->set.name->data, token->bytes) == 0)
+        parser->token++;
+    return LF_OK;
+}
+
 static lf_status parse_print(jinja_parser *parser, jinja_node *node)
 {
     while (parser->token->kind != JINJA_TOKEN_BLOCK_END) {
@@ -383,7 +402,7 @@ static lf_status parse_loop_control(jinja_parser *parser, jinja_node *node)
 
 static lf_status unknown_tag(jinja_parser *parser, const char *const *ends)
 {
-    static const char *const unsupported[] = {"include", "import", "from", "extends", "block", "autoescape"};
+    static const char *const unsupported[] = {"include", "import", "from", "extends"};
     const jinja_token *token = parser->token;
     char text[64];
     lf__jinja_token_text(token, text, sizeof text);
@@ -413,6 +432,8 @@ static lf_status parse_statement(jinja_parser *parser, const char *const *ends, 
         {"break", JINJA_BREAK_LOOP, parse_loop_control},
         {"continue", JINJA_CONTINUE_LOOP, parse_loop_control},
         {"generation", JINJA_GENERATION, parse_generation},
+        {"block", JINJA_BLOCK, parse_inheritance_block},
+        {"autoescape", JINJA_AUTOESCAPE, parse_autoescape},
     };
     int line = parser->token->line;
     if (parser->token->kind != JINJA_TOKEN_NAME)
@@ -451,7 +472,7 @@ static lf_status parse_body(jinja_parser *parser, const char *const *ends, jinja
         const jinja_token *token = parser->token++;
         switch (token->kind) {
         case JINJA_TOKEN_DATA:
-            JINJA_TRY(lf__jinja_node_new(parser, JINJA_CONST, token->line, &node));
+            JINJA_TRY(lf__jinja_node_new(parser, JINJA_TEXT, token->line, &node));
             node->constant.kind = JINJA_STRING;
             JINJA_TRY(lf__jinja_token_string(parser, token, &node->constant.string));
             JINJA_TRY(push_output(parser, out, &output, node));

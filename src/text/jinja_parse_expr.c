@@ -34,8 +34,7 @@ static lf_status sequence_push(jinja_parser *parser, jinja_node *node, jinja_nod
     return lf__jinja_node_raise(parser, node, child);
 }
 
-// --- primaries
-// ---------------------------------------------------------------------------------------------------------
+// --- primaries -----------------------------------------------------------------------------------
 
 static lf_status parse_name(jinja_parser *parser, bool with_namespace, jinja_node **out)
 {
@@ -180,8 +179,7 @@ lf_status lf__jinja_parse_tuple(jinja_parser *parser, int flags, jinja_node **ou
     return LF_OK;
 }
 
-// --- calls, filters, tests
-// ---------------------------------------------------------------------------------------------
+// --- calls, filters, tests -----------------------------------------------------------------------
 
 static bool next_is_assign(const jinja_parser *parser)
 {
@@ -363,8 +361,7 @@ static lf_status parse_filters_and_tests(jinja_parser *parser, jinja_node **node
     }
 }
 
-// --- postfix
-// -----------------------------------------------------------------------------------------------------------
+// --- postfix -------------------------------------------------------------------------------------
 
 static bool at_slice_end(const jinja_parser *parser)
 {
@@ -460,8 +457,7 @@ static lf_status parse_postfix(jinja_parser *parser, jinja_node **node)
     }
 }
 
-// --- operators
-// ---------------------------------------------------------------------------------------------------------
+// --- operators -----------------------------------------------------------------------------------
 
 static lf_status parse_unary(jinja_parser *parser, bool with_filter, jinja_node **out)
 {

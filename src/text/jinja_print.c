@@ -207,8 +207,7 @@ lf_status lf__jinja_str(jinja_run *run, jinja_value value, jinja_value *out)
     return lf__jinja_builder_finish(&builder, out);
 }
 
-// --- HTML
-// --------------------------------------------------------------------------------------------------------------
+// --- HTML ----------------------------------------------------------------------------------------
 
 void lf__jinja_put_escaped(jinja_builder *builder, const char *data, size_t bytes)
 {
@@ -244,8 +243,7 @@ lf_status lf__jinja_escape(jinja_run *run, jinja_value value, jinja_value *out)
     return LF_OK;
 }
 
-// --- pprint
-// ------------------------------------------------------------------------------------------------------------
+// --- pprint --------------------------------------------------------------------------------------
 
 enum { PPRINT_WIDTH = 80 };
 

@@ -12,6 +12,8 @@
 #include "base/mem.h"
 #include "text/jinja_ast.h"
 
+enum { ROOT_DEPTH = 1 };
+
 typedef struct binding {
     struct binding *shadowed;
     uint32_t depth; // of the frame
@@ -34,10 +36,10 @@ typedef struct scope {
     int branches;       // `if` statements around the node, within the frame
     int soft;           // inside of something that may not run, where unknown filters are no error yet
     int loops;          // for statements around the node, over all frames
+    uint32_t hidden;    // bindings of frames from the second to this depth are not seen: a block is apart from them
 } scope;
 
-// --- symbols
-// -----------------------------------------------------------------------------------------------------------
+// --- symbols -------------------------------------------------------------------------------------
 
 static size_t hash_name(const char *name, size_t bytes)
 {
@@ -87,8 +89,7 @@ static bool is_name(const jinja_string *string, const char *name)
     return string->bytes == strlen(name) && memcmp(string->data, name, string->bytes) == 0;
 }
 
-// --- frames
-// ------------------------------------------------------------------------------------------------------------
+// --- frames --------------------------------------------------------------------------------------
 
 typedef struct saved_scope {
     jinja_frame *frame;
@@ -121,6 +122,14 @@ static lf_status leave_frame(scope *s, saved_scope saved)
     return LF_OK;
 }
 
+// The binding that a name has here.
+static const binding *visible(const scope *s, const symbol *sym)
+{
+    const binding *b = sym->innermost;
+    while (b && b->depth > ROOT_DEPTH && b->depth <= s->hidden) b = b->shadowed;
+    return b;
+}
+
 // A new variable of the innermost frame.
 static lf_status define(scope *s, const jinja_string *name, symbol *sym, jinja_load load, jinja_variable **out)
 {
@@ -139,9 +148,10 @@ static lf_status define(scope *s, const jinja_string *name, symbol *sym, jinja_l
     *b = (binding){.shadowed = sym->innermost, .depth = s->depth, .slot = (uint32_t)frame->count};
     *out = &frame->variables[frame->count++];
     **out = (jinja_variable){.name = name, .load = load};
-    if (sym->innermost) {
-        (*out)->alias_hops = s->depth - 1 - sym->innermost->depth;
-        (*out)->alias_slot = sym->innermost->slot;
+    const binding *outer = visible(s, sym);
+    if (outer) {
+        (*out)->alias_hops = s->depth - 1 - outer->depth;
+        (*out)->alias_slot = outer->slot;
     }
     sym->innermost = b;
     return LF_OK;
@@ -171,7 +181,7 @@ static lf_status store(scope *s, const jinja_string *name)
         s->frame->variables[sym->innermost->slot].stored = true;
         return LF_OK;
     }
-    jinja_load load = sym->innermost ? JINJA_LOAD_ALIAS : s->branches ? JINJA_LOAD_RESOLVE : JINJA_LOAD_NOTHING;
+    jinja_load load = visible(s, sym) ? JINJA_LOAD_ALIAS : s->branches ? JINJA_LOAD_RESOLVE : JINJA_LOAD_NOTHING;
     JINJA_TRY(define(s, name, sym, load, &variable));
     variable->stored = true;
     return LF_OK;
@@ -182,11 +192,10 @@ static lf_status load(scope *s, const jinja_string *name)
     symbol *sym;
     jinja_variable *variable;
     JINJA_TRY(symbol_of(s, name, &sym));
-    return sym->innermost ? LF_OK : define(s, name, sym, JINJA_LOAD_RESOLVE, &variable);
+    return visible(s, sym) ? LF_OK : define(s, name, sym, JINJA_LOAD_RESOLVE, &variable);
 }
 
-// --- first pass: the variables of a frame
-// -------------------------------------------------------------------------------
+// --- first pass: the variables of a frame --------------------------------------------------------
 
 static lf_status analyze(jinja_node *node, void *state);
 
@@ -222,7 +231,9 @@ static lf_status analyze(jinja_node *node, void *state)
     case JINJA_FOR: return analyze(node->loop->iterable, s);
     case JINJA_MACRO_DEF: return analyze(node->macro.target, s);
     case JINJA_CALL_BLOCK: return analyze(node->macro.call, s);
-    case JINJA_GENERATION: return LF_OK;
+    case JINJA_GENERATION:
+    case JINJA_BLOCK:
+    case JINJA_AUTOESCAPE: return LF_OK;
     case JINJA_WITH: return analyze_all(s, node->with.values);
     case JINJA_FILTER_BLOCK: return analyze_one(s, node->set.value);
     case JINJA_SET_BLOCK: return analyze(node->set.target, s);
@@ -233,8 +244,7 @@ static lf_status analyze(jinja_node *node, void *state)
     }
 }
 
-// --- special variables
-// --------------------------------------------------------------------------------------------------
+// --- special variables ---------------------------------------------------------------------------
 
 typedef struct special_search {
     const char *name;
@@ -271,8 +281,7 @@ static lf_status refuse_loop_target(scope *s, int line)
     return lf__jinja_syntax_error(s->compiler, line, "can't assign to special loop variable in for-loop");
 }
 
-// --- second pass: frame and slot of every name
-// --------------------------------------------------------------------------
+// --- second pass: frame and slot of every name ---------------------------------------------------
 
 static lf_status resolve(jinja_node *node, void *state);
 
@@ -291,9 +300,10 @@ static lf_status resolve_name(scope *s, jinja_node *node)
         is_name(node->name.name, "loop"))
         return refuse_loop_target(s, node->line);
     JINJA_TRY(symbol_of(s, node->name.name, &sym));
-    if (!sym->innermost) return lf_error_set(s->compiler->err, LF_ERR_BUG, "name without a variable");
-    node->name.hops = s->depth - sym->innermost->depth;
-    node->name.slot = sym->innermost->slot;
+    const binding *b = visible(s, sym);
+    if (!b) return lf_error_set(s->compiler->err, LF_ERR_BUG, "name without a variable");
+    node->name.hops = s->depth - b->depth;
+    node->name.slot = b->slot;
     return LF_OK;
 }
 
@@ -404,6 +414,29 @@ static lf_status resolve_capture(scope *s, jinja_node *node)
     return leave_frame(s, saved);
 }
 
+// A block stands for itself: unless it is scoped it sees the variables of the template, not those of loops around it.
+static lf_status resolve_block(scope *s, jinja_node *node)
+{
+    uint32_t hidden = s->hidden;
+    int loops = s->loops;
+    if (!node->set.scoped) s->hidden = s->depth;
+    s->loops = 0;
+    JINJA_TRY(resolve_capture(s, node));
+    s->hidden = hidden;
+    s->loops = loops;
+    return LF_OK;
+}
+
+static lf_status resolve_autoescape(scope *s, jinja_node *node)
+{
+    saved_scope saved = enter_frame(s, &node->set.frame);
+    JINJA_TRY(analyze(node->set.value, s));
+    JINJA_TRY(analyze_all(s, node->set.body));
+    JINJA_TRY(resolve(node->set.value, s));
+    JINJA_TRY(resolve_all(s, node->set.body));
+    return leave_frame(s, saved);
+}
+
 static lf_status resolve_soft(scope *s, jinja_node *node)
 {
     s->soft++;
@@ -444,6 +477,8 @@ static lf_status resolve(jinja_node *node, void *state)
     case JINJA_WITH: return resolve_with(s, node);
     case JINJA_SET_BLOCK:
     case JINJA_FILTER_BLOCK: return resolve_capture(s, node);
+    case JINJA_BLOCK: return resolve_block(s, node);
+    case JINJA_AUTOESCAPE: return resolve_autoescape(s, node);
     default: return lf__jinja_children(node, resolve, s);
     }
 }

@@ -93,8 +93,7 @@ static lf_status method_partition(jinja_run *run, jinja_call *call, jinja_value 
     return LF_OK;
 }
 
-// --- searching
-// ---------------------------------------------------------------------------------------------------------
+// --- searching -----------------------------------------------------------------------------------
 
 // Parameters `at` and `at + 1` as a slice of the string, in bytes; *beyond: the start is past the end.
 static lf_status read_window(jinja_run *run, const jinja_call *call, int at, size_t *begin, size_t *end, bool *beyond)
@@ -195,8 +194,7 @@ static lf_status method_remove(jinja_run *run, jinja_call *call, jinja_value *ou
     return LF_OK;
 }
 
-// --- classes
-// -----------------------------------------------------------------------------------------------------------
+// --- classes -------------------------------------------------------------------------------------
 
 typedef enum string_class {
     IS_SPACE,
@@ -262,8 +260,7 @@ static lf_status method_is(jinja_run *run, jinja_call *call, jinja_value *out)
     return LF_OK;
 }
 
-// --- text
-// --------------------------------------------------------------------------------------------------------------
+// --- text ----------------------------------------------------------------------------------------
 
 static lf_status method_join(jinja_run *run, jinja_call *call, jinja_value *out)
 {

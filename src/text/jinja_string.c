@@ -23,8 +23,7 @@ static lf_status finish(jinja_builder *builder, const jinja_string *string, jinj
     return LF_OK;
 }
 
-// --- case
-// --------------------------------------------------------------------------------------------------------------
+// --- case ----------------------------------------------------------------------------------------
 
 static int fold(int32_t code_point, int32_t out[LF_UNICODE_MAX_MAPPED])
 {
@@ -69,8 +68,7 @@ lf_status lf__jinja_map_case(jinja_run *run, const jinja_string *string, jinja_c
     return finish(&builder, string, out);
 }
 
-// --- edges
-// -------------------------------------------------------------------------------------------------------------
+// --- edges ---------------------------------------------------------------------------------------
 
 static bool strips(const char *data, size_t bytes, const jinja_string *chars)
 {
@@ -115,8 +113,7 @@ lf_status lf__jinja_justify(jinja_run *run, const jinja_string *string, int64_t 
     return finish(&builder, string, out);
 }
 
-// --- searching
-// ---------------------------------------------------------------------------------------------------------
+// --- searching -----------------------------------------------------------------------------------
 
 lf_status lf__jinja_find(jinja_run *run, const char *data, size_t bytes, const jinja_string *part, bool from_right,
                          size_t *out)
@@ -177,8 +174,7 @@ lf_status lf__jinja_replace(jinja_run *run, const jinja_string *string, const ji
     return finish(&builder, string, out);
 }
 
-// --- splitting
-// ---------------------------------------------------------------------------------------------------------
+// --- splitting -----------------------------------------------------------------------------------
 
 static lf_status push_part(jinja_run *run, jinja_items *items, const jinja_string *string, size_t begin, size_t end)
 {

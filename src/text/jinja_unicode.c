@@ -20,8 +20,7 @@ static bool in_ranges(const code_range *ranges, size_t n, int32_t code_point)
     return false;
 }
 
-// --- UTF-8
-// -------------------------------------------------------------------------------------------------------------
+// --- UTF-8 ---------------------------------------------------------------------------------------
 
 static bool is_continuation(char byte) { return ((unsigned char)byte & 0xC0) == 0x80; }
 
@@ -92,8 +91,7 @@ size_t lf__utf8_prefix(const char *data, size_t bytes)
     return lf__utf8_is_valid(data + last, bytes - last) ? bytes : last;
 }
 
-// --- case
-// --------------------------------------------------------------------------------------------------------------
+// --- case ----------------------------------------------------------------------------------------
 
 static const struct special_case *special_case_of(int32_t code_point)
 {
@@ -185,8 +183,7 @@ int lf__unicode_lower_at(const char *data, size_t bytes, size_t offset, int32_t 
     return 1;
 }
 
-// --- classes
-// -----------------------------------------------------------------------------------------------------------
+// --- classes -------------------------------------------------------------------------------------
 
 bool lf__unicode_is_space(int32_t c)
 {

@@ -22,6 +22,15 @@ lf_status lf__jinja_string_view(jinja_run *run, const char *data, size_t bytes, 
     return string_new(run, (jinja_string){.data = data, .bytes = bytes, .chars = SIZE_MAX}, out);
 }
 
+lf_status lf__jinja_written(jinja_run *run, jinja_value text, jinja_value *out)
+{
+    *out = text;
+    if (!run->autoescape || text.string->markup) return LF_OK;
+    JINJA_TRY(lf__jinja_string_view(run, text.string->data, text.string->bytes, out));
+    out->string->markup = true;
+    return LF_OK;
+}
+
 lf_status lf__jinja_string_copy(jinja_run *run, const char *data, size_t bytes, jinja_value *out)
 {
     void *copy;
@@ -73,8 +82,7 @@ lf_status lf__jinja_items_list(jinja_run *run, const jinja_items *items, jinja_k
     return LF_OK;
 }
 
-// --- undefined
-// ---------------------------------------------------------------------------------------------------------
+// --- undefined -----------------------------------------------------------------------------------
 
 static lf_status undefined_new(jinja_run *run, jinja_undefined undefined, jinja_value *out)
 {
@@ -128,8 +136,7 @@ lf_status lf__jinja_undefined_error(jinja_run *run, jinja_value value)
     return lf__jinja_error(run, "%s%s has no element %.*s", undefined->owner, object, length, text.string->data);
 }
 
-// --- JSON
-// --------------------------------------------------------------------------------------------------------------
+// --- JSON ----------------------------------------------------------------------------------------
 
 static lf_status from_array(jinja_run *run, const json_t *json, jinja_value *out)
 {

@@ -144,8 +144,7 @@ struct jinja_dict {
     size_t index_size; // power of two, or 0
 };
 
-// --- memory
-// ------------------------------------------------------------------------------------------------------------
+// --- memory --------------------------------------------------------------------------------------
 
 typedef struct jinja_chunk jinja_chunk;
 
@@ -163,8 +162,7 @@ void *lf__jinja_arena_alloc(jinja_arena *arena, size_t bytes);
 // Gives `old` more room, in place where it was the last allocation, else as a copy.
 void *lf__jinja_arena_grow(jinja_arena *arena, void *old, size_t old_bytes, size_t bytes);
 
-// --- run
-// ---------------------------------------------------------------------------------------------------------------
+// --- run -----------------------------------------------------------------------------------------
 
 // Text under construction. Failures are sticky in the run's `builder_status` and come out of
 // lf__jinja_builder_finish().
@@ -189,6 +187,8 @@ struct jinja_run {
     uint64_t steps;
     int depth;
     int line;            // of the node in work, for messages
+    bool autoescape;     // inside of an autoescape tag
+    uint64_t random;     // state of the filter random; 0 before its first use
     jinja_signal signal; // a break or continue on its way to its loop
     lf_error *err;
 };
@@ -213,8 +213,7 @@ void lf__jinja_put_char(jinja_builder *builder, int32_t code_point);
 void lf__jinja_pad(jinja_builder *builder, int32_t code_point, size_t n);
 lf_status lf__jinja_builder_finish(jinja_builder *builder, jinja_value *out);
 
-// --- making values
-// -----------------------------------------------------------------------------------------------------
+// --- making values -------------------------------------------------------------------------------
 
 static inline jinja_value lf__jinja_none(void) { return (jinja_value){.kind = JINJA_NONE}; }
 static inline jinja_value lf__jinja_bool(bool b) { return (jinja_value){.kind = JINJA_BOOL, .boolean = b}; }
@@ -224,6 +223,8 @@ static inline bool lf__jinja_given(jinja_value v) { return v.kind != JINJA_MISSI
 static inline bool lf__jinja_is_text(jinja_value v) { return v.kind == JINJA_STRING; }
 static inline bool lf__jinja_is_sequence(jinja_value v) { return v.kind == JINJA_LIST || v.kind == JINJA_TUPLE; }
 
+// Text that the template wrote: markup inside of an autoescape tag.
+lf_status lf__jinja_written(jinja_run *run, jinja_value text, jinja_value *out);
 // A string that borrows `data` for the life of the run.
 lf_status lf__jinja_string_view(jinja_run *run, const char *data, size_t bytes, jinja_value *out);
 lf_status lf__jinja_string_copy(jinja_run *run, const char *data, size_t bytes, jinja_value *out);
@@ -243,8 +244,7 @@ typedef struct jinja_items {
 lf_status lf__jinja_items_push(jinja_run *run, jinja_items *items, jinja_value value);
 lf_status lf__jinja_items_list(jinja_run *run, const jinja_items *items, jinja_kind kind, jinja_value *out);
 
-// --- dicts (jinja_dict.c)
-// ----------------------------------------------------------------------------------------------
+// --- dicts (jinja_dict.c) ------------------------------------------------------------------------
 
 lf_status lf__jinja_dict_new(jinja_run *run, jinja_dict **out);
 lf_status lf__jinja_dict_set(jinja_run *run, jinja_dict *dict, jinja_value key, jinja_value value);
@@ -254,8 +254,7 @@ lf_status lf__jinja_dict_find_text(jinja_run *run, const jinja_dict *dict, const
                                    jinja_entry **out);
 bool lf__jinja_is_hashable(jinja_value value);
 
-// --- comparing (jinja_compare.c)
-// ---------------------------------------------------------------------------------------
+// --- comparing (jinja_compare.c) -----------------------------------------------------------------
 
 const char *lf__jinja_type_name(jinja_value value);
 lf_status lf__jinja_truth(jinja_run *run, jinja_value value, bool *out);
@@ -272,8 +271,7 @@ lf_status lf__jinja_undefined_error(jinja_run *run, jinja_value undefined);
 bool lf__jinja_number(jinja_value value, double *out);
 bool lf__jinja_integer(jinja_value value, int64_t *out); // bool or int
 
-// --- iterating (jinja_iter.c)
-// ------------------------------------------------------------------------------------------
+// --- iterating (jinja_iter.c) --------------------------------------------------------------------
 
 lf_status lf__jinja_iter_new(jinja_run *run, jinja_value value, jinja_iter **out);
 lf_status lf__jinja_iter_next(jinja_run *run, jinja_iter *iter, jinja_value *out, bool *has);
@@ -288,8 +286,7 @@ lf_status lf__jinja_length(jinja_run *run, jinja_value value, size_t *out, bool 
 lf_status lf__jinja_reversed(jinja_run *run, jinja_value value, jinja_value *out, bool *has);
 lf_status lf__jinja_view_item(jinja_run *run, const jinja_view *view, size_t i, jinja_value *out);
 
-// --- operating (jinja_ops.c)
-// -------------------------------------------------------------------------------------------
+// --- operating (jinja_ops.c) ---------------------------------------------------------------------
 
 typedef enum jinja_operator {
     JINJA_ADD,
@@ -310,8 +307,7 @@ lf_status lf__jinja_own_attribute(jinja_run *run, jinja_value object, const jinj
                                   bool *has);
 lf_status lf__jinja_slice(jinja_run *run, jinja_value object, const jinja_value bounds[3], jinja_value *out);
 
-// --- text of values (jinja_print.c, jinja_json.c, jinja_format.c)
-// -------------------------------------------------------
+// --- text of values (jinja_print.c, jinja_json.c, jinja_format.c) --------------------------------
 
 enum { JINJA_REAL_BYTES = 40 };
 void lf__jinja_real_repr(double value, char text[JINJA_REAL_BYTES]);
@@ -322,8 +318,7 @@ lf_status lf__jinja_pprint(jinja_builder *builder, jinja_value value);
 lf_status lf__jinja_escape(jinja_run *run, jinja_value value, jinja_value *out); // the markup of a value
 void lf__jinja_put_escaped(jinja_builder *builder, const char *data, size_t bytes);
 
-// --- calling (jinja_call.c)
-// --------------------------------------------------------------------------------------------
+// --- calling (jinja_call.c) ----------------------------------------------------------------------
 
 typedef struct jinja_named {
     jinja_string *name;
@@ -374,8 +369,7 @@ lf_status lf__jinja_format_percent(jinja_run *run, const jinja_string *format, j
 lf_status lf__jinja_format_braces(jinja_run *run, const jinja_string *format, const jinja_args *args, jinja_value *out);
 lf_status lf__jinja_format_value(jinja_builder *builder, jinja_value value, const char *spec, size_t spec_bytes);
 
-// --- tables
-// ------------------------------------------------------------------------------------------------------------
+// --- tables --------------------------------------------------------------------------------------
 
 const jinja_native *lf__jinja_filter(const char *name, size_t bytes);
 const jinja_native *lf__jinja_test(const char *name, size_t bytes);

@@ -73,10 +73,12 @@ lf_status lf__jinja_children(jinja_node *node, jinja_child_fn visit, void *state
     case JINJA_FILTER:
     case JINJA_TEST: JINJA_TRY(visit_one(v, node->call.subject)); return visit_args(v, &node->call.args);
     case JINJA_SET: JINJA_TRY(visit_one(v, node->set.target)); return visit_one(v, node->set.value);
+    case JINJA_AUTOESCAPE:
     case JINJA_SET_BLOCK:
         JINJA_TRY(visit_one(v, node->set.target));
         JINJA_TRY(visit_one(v, node->set.value));
         return visit_all(v, node->set.body);
+    case JINJA_BLOCK:
     case JINJA_FILTER_BLOCK: JINJA_TRY(visit_all(v, node->set.body)); return visit_one(v, node->set.value);
     case JINJA_IF:
         JINJA_TRY(visit_one(v, node->branch.test));
@@ -92,6 +94,7 @@ lf_status lf__jinja_children(jinja_node *node, jinja_child_fn visit, void *state
         JINJA_TRY(visit_all(v, node->with.values));
         return visit_all(v, node->with.body);
     case JINJA_CONST:
+    case JINJA_TEXT:
     case JINJA_NAME:
     case JINJA_NAMESPACE_REF:
     case JINJA_BREAK_LOOP:
