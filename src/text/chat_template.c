@@ -35,6 +35,23 @@ static lf_status set(json_t *object, const char *key, const json_t *value, lf_er
     return set_new(object, key, value ? json_incref((json_t *)(uintptr_t)value) : json_null(), err);
 }
 
+// Shallow copies, NULL without memory. (json_copy() would leave members out then, and not say so.)
+static json_t *copy_object(const json_t *object)
+{
+    json_t *copy = json_object();
+    if (copy && json_object_update(copy, (json_t *)(uintptr_t)object) == 0) return copy;
+    json_decref(copy);
+    return NULL;
+}
+
+static json_t *copy_array(const json_t *array)
+{
+    json_t *copy = json_array();
+    if (copy && json_array_extend(copy, (json_t *)(uintptr_t)array) == 0) return copy;
+    json_decref(copy);
+    return NULL;
+}
+
 // --- making --------------------------------------------------------------------------------------
 
 lf_status lf_chat_template_new(lf_chat_template **out, const char *source, size_t length, const json_t *special_tokens,
@@ -43,14 +60,15 @@ lf_status lf_chat_template_new(lf_chat_template **out, const char *source, size_
     lf_status status = LF_ERR_NO_MEMORY;
     lf_chat_template *chat = calloc(1, sizeof *chat);
     if (!chat) return lf_error_no_memory(err, sizeof *chat);
-    chat->special_tokens = special_tokens ? json_deep_copy(special_tokens) : json_object();
-    if (!chat->special_tokens) {
+    chat->special_tokens = json_object();
+    if (!chat->special_tokens ||
+        (special_tokens && json_object_update(chat->special_tokens, (json_t *)(uintptr_t)special_tokens))) {
         lf_error_no_memory(err, 0);
         goto out;
     }
     status = lf_jinja_compile(&chat->compiled, source, length, err);
     if (status) {
-        if (err) lf_error_at(err, "chat template");
+        lf_error_at(err, "chat template");
         goto out;
     }
     chat->content = lf__chat_iterates_content(chat->compiled) ? LF_CHAT_CONTENT_PARTS : LF_CHAT_CONTENT_STRING;
@@ -140,17 +158,11 @@ static lf_status alias_reasoning(json_t *messages, size_t i, lf_error *err)
     if (!reasoning || json_is_null(reasoning)) return LF_OK;
     // As a Python dict display {"thinking": r, **message, "reasoning_content": r}: the order of keys can be seen.
     json_t *aliased = json_object();
-    if (!aliased || json_array_set_new(messages, i, json_incref(aliased))) {
-        json_decref(aliased);
-        return lf_error_no_memory(err, 0);
-    }
-    json_incref(message); // the array let go of it
-    json_incref(reasoning);
+    if (!aliased) return lf_error_no_memory(err, 0);
     lf_status status = set(aliased, "thinking", reasoning, err);
     if (!status && json_object_update(aliased, message)) status = lf_error_no_memory(err, 0);
     if (!status) status = set(aliased, "reasoning_content", reasoning, err);
-    json_decref(reasoning);
-    json_decref(message);
+    if (!status && json_array_set(messages, i, aliased)) status = lf_error_no_memory(err, 0);
     json_decref(aliased);
     return status;
 }
@@ -158,12 +170,8 @@ static lf_status alias_reasoning(json_t *messages, size_t i, lf_error *err)
 static lf_status copy_messages(json_t **out, const json_t *messages, lf_error *err)
 {
     if (!json_is_array(messages)) return lf_error_set(err, LF_ERR_INVALID, "messages is not an array");
-    json_t *copy = json_array();
-    if (!copy || json_array_extend(copy, (json_t *)(uintptr_t)messages)) {
-        json_decref(copy);
-        return lf_error_no_memory(err, 0);
-    }
-    *out = copy;
+    json_t *copy = *out = copy_array(messages);
+    if (!copy) return lf_error_no_memory(err, 0);
     for (size_t i = 0; i < json_array_size(copy); i++) {
         if (!json_is_object(json_array_get(copy, i)))
             return lf_error_set(err, LF_ERR_INVALID, "message %zu is not an object", i);
@@ -195,7 +203,7 @@ static lf_status mark_parts(json_t *message, const json_t *parts, const char **t
         const json_t *part = json_array_get(parts, i);
         const json_t *original = json_object_get(part, "text");
         if (!json_is_string(original)) continue;
-        json_t *copy = json_copy((json_t *)(uintptr_t)parts), *marked = json_copy((json_t *)(uintptr_t)part);
+        json_t *copy = copy_array(parts), *marked = copy_object(part);
         lf_status status = !copy || !marked || json_array_set(copy, i, marked) ? lf_error_no_memory(err, 0) : LF_OK;
         if (!status) status = mark_text(marked, "text", original, text, err);
         if (!status) status = set(message, "content", copy, err);
@@ -213,7 +221,7 @@ static lf_status mark_final(const lf_chat_template *chat, json_t *messages, cons
     if (n == 0) return lf_error_set(err, LF_ERR_INVALID, "continue_final_message is set but the conversation is empty");
     if (!chat->reads_content)
         return lf_error_set(err, LF_ERR_INVALID, "continue_final_message is set but the template never reads content");
-    json_t *message = json_copy(json_array_get(messages, n - 1));
+    json_t *message = copy_object(json_array_get(messages, n - 1));
     if (!message || json_array_set_new(messages, n - 1, message)) return lf_error_no_memory(err, 0);
     const json_t *content = json_object_get(message, "content");
     if (json_is_array(content)) return mark_parts(message, content, text, err);

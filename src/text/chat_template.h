@@ -22,8 +22,9 @@ typedef enum lf_chat_content {
     LF_CHAT_CONTENT_PARTS,  // it iterates over a list of parts, as in the OpenAI API; a string is accepted as well
 } lf_chat_content;
 
-// Compiles a template. `special_tokens` is an object of template variables such as {"bos_token": "<s>"} or NULL; it is
-// copied. *out is released with lf_chat_template_free(). Constant once made: any number of threads may render it.
+// Compiles a template. `special_tokens` is an object of template variables such as {"bos_token": "<s>"} or NULL; its
+// members are kept, not the object. *out is released with lf_chat_template_free(). Constant once made: any number of
+// threads may render it.
 lf_status lf_chat_template_new(lf_chat_template **out, const char *source, size_t length, const json_t *special_tokens,
                                lf_error *err);
 // The same from the object in tokenizer_config.json: template (a string, or a list of named ones of which `name` is

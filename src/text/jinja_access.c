@@ -184,7 +184,7 @@ lf_status lf__jinja_item(jinja_run *run, jinja_value object, jinja_value index, 
 // --- slices --------------------------------------------------------------------------------------
 
 typedef struct slice_bounds {
-    int64_t start, step;
+    int64_t start, stop, step; // in bounds
     size_t count;
 } slice_bounds;
 
@@ -212,9 +212,9 @@ static lf_status resolve_slice(jinja_run *run, const jinja_value bounds[3], size
     JINJA_TRY(slice_int(run, bounds[1], &stop));
     start = clamp_bound(start, n, forward);
     stop = bounds[1].kind == JINJA_NONE && !forward ? -1 : clamp_bound(stop, n, forward);
-    step = LF_MAX(LF_MIN(step, n + 1), -(n + 1)); // a longer step takes one element too
+    step = LF_MAX(step, -INT64_MAX); // so that it can be negated
     int64_t distance = forward ? stop - start : start - stop, stride = forward ? step : -step;
-    *out = (slice_bounds){start, step, distance > 0 ? (size_t)((distance - 1) / stride + 1) : 0};
+    *out = (slice_bounds){start, stop, step, distance > 0 ? (size_t)((distance - 1) / stride + 1) : 0};
     return LF_OK;
 }
 
@@ -264,8 +264,8 @@ static lf_status slice_range(jinja_run *run, const jinja_range *range, slice_bou
     if (__builtin_mul_overflow(slice.start, range->step, &distance) ||
         __builtin_add_overflow(range->start, distance, &part->start) ||
         __builtin_mul_overflow(range->step, slice.step, &part->step) ||
-        __builtin_mul_overflow((int64_t)slice.count, part->step, &distance) ||
-        __builtin_add_overflow(part->start, distance, &part->stop))
+        __builtin_mul_overflow(slice.stop, range->step, &distance) ||
+        __builtin_add_overflow(range->start, distance, &part->stop))
         return lf__jinja_error_status(run, LF_ERR_LIMIT, "integer result does not fit into 64 bits");
     *out = (jinja_value){.kind = JINJA_RANGE, .range = part};
     return LF_OK;

@@ -245,7 +245,7 @@ lf_status lf__jinja_contains(jinja_run *run, jinja_value container, jinja_value 
                                    lf__jinja_type_name(value));
         *out = value.string->bytes == 0 ||
                memmem(container.string->data, container.string->bytes, value.string->data, value.string->bytes) != NULL;
-        return lf__jinja_charge_bytes(run, container.string->bytes);
+        return lf__jinja_charge_search(run, container.string->bytes, value.string->bytes);
     case JINJA_DICT:
         JINJA_TRY(lf__jinja_dict_find(run, container.dict, value, &entry));
         *out = entry != NULL;

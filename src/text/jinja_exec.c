@@ -38,6 +38,13 @@ lf_status lf__jinja_capture_end(jinja_run *run, jinja_builder *builder, jinja_bu
     return lf__jinja_written(run, *out, out);
 }
 
+// What blocks produce is not converted: it must be text.
+static lf_status write_text(jinja_run *run, jinja_value text)
+{
+    if (lf__jinja_is_text(text)) return lf__jinja_write(run, text);
+    return lf__jinja_error(run, "expected str instance, %s found", lf__jinja_type_name(text));
+}
+
 static lf_status exec_output(jinja_run *run, jinja_env *env, const jinja_node *node)
 {
     for (size_t i = 0; i < node->sequence.count; i++) {
@@ -133,8 +140,7 @@ static lf_status exec_capture(jinja_run *run, jinja_env *env, const jinja_node *
         if (run->autoescape) JINJA_TRY(lf__jinja_written(run, text, &text));
         return lf__jinja_assign(run, env, node->set.target, text);
     }
-    JINJA_TRY(lf__jinja_str(run, text, &text));
-    return lf__jinja_write(run, text);
+    return write_text(run, text);
 }
 
 // --- branches and scopes -------------------------------------------------------------------------
@@ -206,8 +212,7 @@ static lf_status exec_call_block(jinja_run *run, jinja_env *env, const jinja_nod
     JINJA_TRY(lf__jinja_eval_args(run, env, &call->call.args, &caller, &args));
     run->line = node->line;
     JINJA_TRY(lf__jinja_call_value(run, callee, &args, &text));
-    JINJA_TRY(lf__jinja_str(run, text, &text));
-    return lf__jinja_write(run, text);
+    return write_text(run, text);
 }
 
 static lf_status exec_generation(jinja_run *run, jinja_env *env, const jinja_node *node)

@@ -254,7 +254,8 @@ static lf_status filter_round(jinja_run *run, jinja_call *call, jinja_value *out
 {
     int64_t precision = 0, integer;
     jinja_string *method = NULL;
-    JINJA_TRY(lf__jinja_param_int(run, call, 0, &precision));
+    bool to_int = call->params[0].kind == JINJA_NONE; // round(x, none) is an int
+    if (!to_int) JINJA_TRY(lf__jinja_param_int(run, call, 0, &precision));
     JINJA_TRY(lf__jinja_param_string(run, call, 1, &method));
     bool up = method && method->bytes == 4 && memcmp(method->data, "ceil", 4) == 0;
     bool down = method && method->bytes == 5 && memcmp(method->data, "floor", 5) == 0;
@@ -269,7 +270,7 @@ static lf_status filter_round(jinja_run *run, jinja_call *call, jinja_value *out
     if (call->self.kind != JINJA_FLOAT)
         return lf__jinja_error(run, "type %s doesn't define __round__ method", lf__jinja_type_name(call->self));
     *out = lf__jinja_real(round_real(call->self.real, precision));
-    return LF_OK;
+    return to_int ? real_to_int(run, out->real, out) : LF_OK;
 }
 
 static lf_status filter_filesizeformat(jinja_run *run, jinja_call *call, jinja_value *out)

@@ -411,15 +411,16 @@ typedef struct lazy_call {
     jinja_next_fn next;
     lf_status (*prepare)(jinja_run *run, const jinja_call *call, stream *s);
     bool prepared;
+    bool skips_false; // a value that is false in itself has no elements, whatever it is
 } lazy_call;
 
 static lf_status next_lazy(jinja_run *run, void *state, jinja_value *out, bool *has)
 {
     lazy_call *lazy = state;
-    bool truth;
+    bool truth = true;
     if (!lazy->prepared) {
         *has = false;
-        JINJA_TRY(lf__jinja_truth(run, lazy->call.self, &truth));
+        if (lazy->skips_false) JINJA_TRY(lf__jinja_truth(run, lazy->call.self, &truth));
         if (!truth) return LF_OK;
         JINJA_TRY(lazy->prepare(run, &lazy->call, lazy->stream));
         lazy->prepared = true;
@@ -428,12 +429,14 @@ static lf_status next_lazy(jinja_run *run, void *state, jinja_value *out, bool *
 }
 
 static lf_status lazy_new(jinja_run *run, const jinja_call *call, jinja_next_fn next,
-                          lf_status (*prepare)(jinja_run *run, const jinja_call *call, stream *s), jinja_value *out)
+                          lf_status (*prepare)(jinja_run *run, const jinja_call *call, stream *s), bool skips_false,
+                          jinja_value *out)
 {
     void *memory;
     JINJA_TRY(lf__jinja_alloc(run, 1, sizeof(lazy_call), &memory));
     lazy_call *lazy = memory;
-    *lazy = (lazy_call){.call = *call, .args = *call->args, .next = next, .prepare = prepare};
+    *lazy =
+        (lazy_call){.call = *call, .args = *call->args, .next = next, .prepare = prepare, .skips_false = skips_false};
     lazy->call.args = &lazy->args;
     JINJA_TRY(stream_new(run, call, &lazy->stream));
     return lf__jinja_iter_of(run, next_lazy, lazy, out);
@@ -459,12 +462,12 @@ static lf_status prepare_select(jinja_run *run, const jinja_call *call, stream *
 
 static lf_status filter_map(jinja_run *run, jinja_call *call, jinja_value *out)
 {
-    return lazy_new(run, call, next_mapped, prepare_map, out);
+    return lazy_new(run, call, next_mapped, prepare_map, true, out);
 }
 
 static lf_status filter_select(jinja_run *run, jinja_call *call, jinja_value *out)
 {
-    return lazy_new(run, call, next_selected, prepare_select, out);
+    return lazy_new(run, call, next_selected, prepare_select, true, out);
 }
 
 // --- other generators ----------------------------------------------------------------------------
@@ -484,26 +487,31 @@ static lf_status next_unique(jinja_run *run, void *state, jinja_value *out, bool
     }
 }
 
-static lf_status filter_unique(jinja_run *run, jinja_call *call, jinja_value *out)
+static lf_status prepare_unique(jinja_run *run, const jinja_call *call, stream *s)
 {
-    stream *s;
     bool case_sensitive = false;
-    JINJA_TRY(stream_new(run, call, &s));
     JINJA_TRY(lf__jinja_param_bool(run, call, 0, &case_sensitive));
     JINJA_TRY(path_of(run, call->params[1], &s->attribute));
     s->attribute.ignore_case = !case_sensitive;
     JINJA_TRY(lf__jinja_dict_new(run, &s->seen));
-    JINJA_TRY(lf__jinja_iter_new(run, call->self, &s->iter));
-    return lf__jinja_iter_of(run, next_unique, s, out);
+    return lf__jinja_iter_new(run, call->self, &s->iter);
 }
 
-// An iterator over a list that was computed at once.
-static lf_status iterate_items(jinja_run *run, const jinja_items *items, jinja_value *out)
+static lf_status filter_unique(jinja_run *run, jinja_call *call, jinja_value *out)
 {
-    JINJA_TRY(lf__jinja_items_list(run, items, JINJA_LIST, out));
-    JINJA_TRY(lf__jinja_iter_new(run, *out, &out->iter));
-    out->kind = JINJA_ITERATOR;
-    return LF_OK;
+    return lazy_new(run, call, next_unique, prepare_unique, false, out);
+}
+
+static lf_status next_part(jinja_run *run, void *state, jinja_value *out, bool *has)
+{
+    return lf__jinja_iter_next(run, ((stream *)state)->iter, out, has);
+}
+
+static lf_status iterate_parts(jinja_run *run, const jinja_items *parts, stream *s)
+{
+    jinja_value list;
+    JINJA_TRY(lf__jinja_items_list(run, parts, JINJA_LIST, &list));
+    return lf__jinja_iter_new(run, list, &s->iter);
 }
 
 static lf_status part_of(jinja_run *run, const jinja_list *list, size_t begin, size_t end, size_t n_fill,
@@ -517,7 +525,7 @@ static lf_status part_of(jinja_run *run, const jinja_list *list, size_t begin, s
     return lf__jinja_items_push(run, parts, part);
 }
 
-static lf_status filter_batch(jinja_run *run, jinja_call *call, jinja_value *out)
+static lf_status prepare_batch(jinja_run *run, const jinja_call *call, stream *s)
 {
     int64_t linecount;
     jinja_value items, fill = call->params[1];
@@ -533,10 +541,10 @@ static lf_status filter_batch(jinja_run *run, jinja_call *call, jinja_value *out
         JINJA_TRY(part_of(run, items.list, i, end, n_fill, fill, &parts));
         i = end;
     }
-    return iterate_items(run, &parts, out);
+    return iterate_parts(run, &parts, s);
 }
 
-static lf_status filter_slice(jinja_run *run, jinja_call *call, jinja_value *out)
+static lf_status prepare_slice(jinja_run *run, const jinja_call *call, stream *s)
 {
     int64_t slices;
     jinja_value items, fill = call->params[1];
@@ -552,21 +560,32 @@ static lf_status filter_slice(jinja_run *run, jinja_call *call, jinja_value *out
         JINJA_TRY(part_of(run, items.list, begin, end, fills && i >= longer, fill, &parts));
         begin = end;
     }
-    return iterate_items(run, &parts, out);
+    return iterate_parts(run, &parts, s);
+}
+
+static lf_status filter_batch(jinja_run *run, jinja_call *call, jinja_value *out)
+{
+    return lazy_new(run, call, next_part, prepare_batch, false, out);
+}
+
+static lf_status filter_slice(jinja_run *run, jinja_call *call, jinja_value *out)
+{
+    return lazy_new(run, call, next_part, prepare_slice, false, out);
+}
+
+static lf_status prepare_items(jinja_run *run, const jinja_call *call, stream *s)
+{
+    void *memory;
+    if (call->self.kind == JINJA_UNDEFINED) return lf__jinja_iter_new(run, call->self, &s->iter);
+    if (call->self.kind != JINJA_DICT) return lf__jinja_error(run, "Can only get item pairs from a mapping.");
+    JINJA_TRY(lf__jinja_alloc(run, 1, sizeof(jinja_view), &memory));
+    *(jinja_view *)memory = (jinja_view){call->self.dict, JINJA_VIEW_ITEMS};
+    return lf__jinja_iter_new(run, (jinja_value){.kind = JINJA_VIEW, .view = memory}, &s->iter);
 }
 
 static lf_status filter_items(jinja_run *run, jinja_call *call, jinja_value *out)
 {
-    static const jinja_dict empty = {0};
-    void *memory;
-    jinja_value view = {.kind = JINJA_VIEW};
-    if (call->self.kind != JINJA_DICT && call->self.kind != JINJA_UNDEFINED)
-        return lf__jinja_error(run, "Can only get item pairs from a mapping.");
-    JINJA_TRY(lf__jinja_alloc(run, 1, sizeof(jinja_view), &memory));
-    view.view = memory;
-    *view.view = (jinja_view){call->self.kind == JINJA_DICT ? call->self.dict : &empty, JINJA_VIEW_ITEMS};
-    out->kind = JINJA_ITERATOR;
-    return lf__jinja_iter_new(run, view, &out->iter);
+    return lazy_new(run, call, next_part, prepare_items, false, out);
 }
 
 const jinja_native lf__jinja_list_filters[] = {

@@ -26,7 +26,7 @@ static lf_status filter_title(jinja_run *run, jinja_call *call, jinja_value *out
     JINJA_TRY(lf__jinja_str(run, call->self, &text));
     const char *data = text.string->data;
     size_t bytes = text.string->bytes;
-    JINJA_TRY(lf__jinja_charge(run, 1 + bytes / 4));
+    JINJA_TRY(lf__jinja_charge(run, 1 + bytes));
     lf__jinja_builder_init(&builder, run);
     for (size_t at = 0, end; at < bytes; at = end) {
         int32_t c;
@@ -165,7 +165,7 @@ static lf_status filter_wordcount(jinja_run *run, jinja_call *call, jinja_value 
     int64_t n = 0;
     bool inside = false;
     JINJA_TRY(lf__jinja_str(run, call->self, &text));
-    JINJA_TRY(lf__jinja_charge(run, 1 + text.string->bytes / 4));
+    JINJA_TRY(lf__jinja_charge(run, 1 + text.string->bytes));
     for (size_t i = 0; i < text.string->bytes;) {
         int32_t c;
         i += lf__utf8_decode(text.string->data + i, text.string->bytes - i, &c);

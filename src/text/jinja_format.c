@@ -261,7 +261,8 @@ lf_status lf__jinja_format_percent(jinja_run *run, const jinja_string *format, j
     }
     // Mappings, and what Python takes for one, may hold more than the text asks for.
     bool tuple = args.kind == JINJA_TUPLE;
-    bool mapping = args.kind == JINJA_DICT || args.kind == JINJA_LIST || args.kind == JINJA_RANGE;
+    bool mapping =
+        args.kind == JINJA_DICT || args.kind == JINJA_LIST || args.kind == JINJA_RANGE || args.kind == JINJA_UNDEFINED;
     if (!mapping && p.next < (tuple ? args.list->count : 1))
         return lf__jinja_error(run, "not all arguments converted during string formatting");
     JINJA_TRY(lf__jinja_builder_finish(&p.builder, out));

@@ -132,7 +132,7 @@ static lf_status global_raise(jinja_run *run, jinja_call *call, jinja_value *out
     memcpy(message, text.string->data, bytes);
     message[lf__utf8_prefix(message, bytes)] = '\0';
     lf_error_set(run->err, LF_ERR_INVALID, "%s", message);
-    if (run->err) lf_error_subject(run->err, "template line %d", run->line);
+    lf_error_subject(run->err, "template line %d", run->line);
     return LF_ERR_INVALID;
 }
 

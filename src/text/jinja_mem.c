@@ -123,6 +123,11 @@ lf_status lf__jinja_charge(jinja_run *run, uint64_t steps)
 
 lf_status lf__jinja_charge_bytes(jinja_run *run, size_t bytes) { return lf__jinja_charge(run, 1 + bytes / 16); }
 
+lf_status lf__jinja_charge_search(jinja_run *run, size_t bytes, size_t part_bytes)
+{
+    return lf__jinja_charge(run, 1 + bytes / 16 + part_bytes / 2);
+}
+
 lf_status lf__jinja_enter(jinja_run *run)
 {
     if (run->depth >= run->limits.max_depth)
@@ -138,7 +143,7 @@ static lf_status error_at_line(jinja_run *run, lf_status status, const char *for
     vsnprintf(message, sizeof message, format, args);
     message[lf__utf8_prefix(message, strlen(message))] = '\0'; // the cut may have gone through a character
     lf_error_set(run->err, status, "template line %d: %s", run->line, message);
-    if (run->err) lf_error_subject(run->err, "template line %d", run->line);
+    lf_error_subject(run->err, "template line %d", run->line);
     return status;
 }
 

@@ -205,8 +205,7 @@ lf_status lf__jinja_binary(jinja_run *run, jinja_operator op, jinja_value a, jin
     bool a_int = lf__jinja_integer(a, &ai), b_int = lf__jinja_integer(b, &bi);
     if (a_int && b_int) return int_binary(run, op, ai, bi, out);
     if (lf__jinja_number(a, &ar) && lf__jinja_number(b, &br)) return real_binary(run, op, ar, br, out);
-    if (op == JINJA_MOD && lf__jinja_is_text(a) && b.kind != JINJA_UNDEFINED)
-        return lf__jinja_format_percent(run, a.string, b, out);
+    if (op == JINJA_MOD && lf__jinja_is_text(a)) return lf__jinja_format_percent(run, a.string, b, out);
     if (op == JINJA_ADD && lf__jinja_is_text(a) && lf__jinja_is_text(b)) return add_strings(run, a, b, out);
     if (op == JINJA_ADD && a.kind == b.kind && lf__jinja_is_sequence(a)) return add_lists(run, a, b, out);
     bool a_seq = lf__jinja_is_text(a) || lf__jinja_is_sequence(a),

@@ -28,7 +28,7 @@ static lf_status compile_error(jinja_compiler *compiler, lf_status status, int l
     vsnprintf(message, sizeof message, format, args);
     message[lf__utf8_prefix(message, strlen(message))] = '\0';
     lf_error_set(compiler->err, status, "template line %d: %s", line, message);
-    if (compiler->err) lf_error_subject(compiler->err, "template line %d", line);
+    lf_error_subject(compiler->err, "template line %d", line);
     return status;
 }
 

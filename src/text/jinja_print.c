@@ -47,7 +47,7 @@ static lf_status string_repr(jinja_builder *builder, const jinja_string *string)
     const char *data = string->data;
     bool single = memchr(data, '\'', string->bytes), twice = memchr(data, '"', string->bytes);
     char quote = single && !twice ? '"' : '\'';
-    JINJA_TRY(lf__jinja_charge_bytes(builder->run, string->bytes));
+    JINJA_TRY(lf__jinja_charge(builder->run, 1 + string->bytes / 2));
     lf__jinja_put(builder, &quote, 1);
     for (size_t i = 0; i < string->bytes;) {
         int32_t c;

@@ -67,9 +67,9 @@ static lf_status method_split(jinja_run *run, jinja_call *call, jinja_value *out
 
 static lf_status method_splitlines(jinja_run *run, jinja_call *call, jinja_value *out)
 {
-    bool keep = false;
-    JINJA_TRY(lf__jinja_param_bool(run, call, 0, &keep));
-    return lf__jinja_split_lines(run, call->self.string, keep, out);
+    int64_t keep = 0;
+    JINJA_TRY(lf__jinja_param_int(run, call, 0, &keep));
+    return lf__jinja_split_lines(run, call->self.string, keep != 0, out);
 }
 
 static lf_status method_partition(jinja_run *run, jinja_call *call, jinja_value *out)
@@ -141,6 +141,7 @@ static lf_status method_count(jinja_run *run, jinja_call *call, jinja_value *out
     size_t left = end - begin;
     if (part->bytes == 0 && !beyond) n = (int64_t)lf__utf8_count(at, left) + 1;
     while (part->bytes && !beyond) {
+        JINJA_TRY(lf__jinja_charge_search(run, 0, part->bytes));
         const char *found = memmem(at, left, part->data, part->bytes);
         if (!found) break;
         n++;
@@ -248,7 +249,7 @@ static lf_status method_is(jinja_run *run, jinja_call *call, jinja_value *out)
     const jinja_string *string = call->self.string;
     string_class class = (string_class)call->native->variant;
     bool holds = string->bytes > 0 || class == IS_ASCII || class == IS_PRINTABLE;
-    JINJA_TRY(lf__jinja_charge(run, 1 + string->bytes / 4));
+    JINJA_TRY(lf__jinja_charge(run, 1 + string->bytes));
     if (class >= IS_UPPER) holds = has_case(class, string);
     for (size_t i = 0; class < IS_UPPER && holds && i < string->bytes;) {
         int32_t c;

@@ -63,7 +63,7 @@ lf_status lf__jinja_map_case(jinja_run *run, const jinja_string *string, jinja_c
 {
     jinja_builder builder;
     lf__jinja_builder_init(&builder, run);
-    JINJA_TRY(lf__jinja_charge(run, 1 + string->bytes / 4));
+    JINJA_TRY(lf__jinja_charge(run, 1 + string->bytes));
     lf__jinja_put_case(&builder, string->data, string->bytes, to);
     return finish(&builder, string, out);
 }
@@ -119,8 +119,8 @@ lf_status lf__jinja_find(jinja_run *run, const char *data, size_t bytes, const j
                          size_t *out)
 {
     *out = SIZE_MAX;
-    JINJA_TRY(lf__jinja_charge_bytes(run, bytes));
     if (part->bytes > bytes) return LF_OK;
+    JINJA_TRY(lf__jinja_charge_search(run, bytes, part->bytes));
     if (part->bytes == 0) {
         *out = from_right ? bytes : 0;
         return LF_OK;
@@ -151,7 +151,7 @@ lf_status lf__jinja_replace(jinja_run *run, const jinja_string *string, const ji
     lf__jinja_builder_init(&builder, run);
     JINJA_TRY(lf__jinja_charge_bytes(run, string->bytes));
     for (; count != 0; count--) {
-        JINJA_TRY(lf__jinja_charge(run, 1));
+        JINJA_TRY(lf__jinja_charge_search(run, 0, old->bytes));
         const char *rest = string->data + at;
         size_t left = string->bytes - at, skip;
         const char *found = NULL;
@@ -231,7 +231,7 @@ static lf_status split_separator(jinja_run *run, const jinja_string *string, con
 {
     size_t begin = 0, end = string->bytes, found;
     for (; limit != 0; limit--) {
-        JINJA_TRY(lf__jinja_charge(run, 1));
+        JINJA_TRY(lf__jinja_charge_search(run, 0, separator->bytes));
         if (from_right) {
             JINJA_TRY(lf__jinja_find(run, string->data, end, separator, true, &found));
         } else { // one pass over the text in all: charged once

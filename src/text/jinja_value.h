@@ -198,6 +198,8 @@ lf_status lf__jinja_alloc(jinja_run *run, size_t n, size_t element_bytes, void *
 // Counts work; LF_ERR_LIMIT when it is too much. `bytes` of text count for less than as many steps.
 lf_status lf__jinja_charge(jinja_run *run, uint64_t steps);
 lf_status lf__jinja_charge_bytes(jinja_run *run, size_t bytes);
+// A search for `part_bytes` in `bytes` of text; preparing a long part is what takes time.
+lf_status lf__jinja_charge_search(jinja_run *run, size_t bytes, size_t part_bytes);
 // Every recursive function of the interpreter is between these two.
 lf_status lf__jinja_enter(jinja_run *run);
 static inline void lf__jinja_leave(jinja_run *run) { run->depth--; }

@@ -100,7 +100,7 @@ static lf_status wrap_paragraph(wrapper *w)
     bool first = true;
     while (at < w->n) {
         size_t next = chunk_end(w, at);
-        JINJA_TRY(lf__jinja_charge(w->run, 1 + (next - at) / 4));
+        JINJA_TRY(lf__jinja_charge(w->run, 4 + (next - at)));
         if (!first && is_space_only(w, at, next)) at = next;
         size_t begin = at, end = at, last = at; // `last`: start of the last chunk on the line
         while (end < w->n) {
@@ -133,7 +133,7 @@ static lf_status read_paragraph(wrapper *w, const jinja_string *text)
     void *chars, *offsets;
     w->text = text;
     w->n = lf__utf8_count(text->data, text->bytes);
-    JINJA_TRY(lf__jinja_charge_bytes(w->run, text->bytes));
+    JINJA_TRY(lf__jinja_charge(w->run, text->bytes));
     JINJA_TRY(lf__jinja_alloc(w->run, w->n + 1, sizeof *w->chars, &chars));
     JINJA_TRY(lf__jinja_alloc(w->run, w->n + 1, sizeof *w->offsets, &offsets));
     w->chars = chars;

@@ -16,5 +16,10 @@ int main(void)
     failed += test_tokenizer_files();
     failed += test_tokenizer_config();
     failed += test_detok();
+    failed += test_chat_template();
+    failed += test_jinja_errors();
+    failed += test_jinja_faults();
+    failed += test_jinja_goldens();
+    failed += test_jinja_limits();
     return failed ? 1 : 0;
 }

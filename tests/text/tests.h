@@ -5,7 +5,12 @@
 #define LF_TESTS_TEXT_H
 
 int test_bpe(void);
+int test_chat_template(void);
 int test_detok(void);
+int test_jinja_errors(void);
+int test_jinja_faults(void);
+int test_jinja_goldens(void);
+int test_jinja_limits(void);
 int test_normal_form(void);
 int test_pretok(void);
 int test_regex(void);
