@@ -9,6 +9,7 @@
 #include <pcre2.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "text/utf8.h"
@@ -16,7 +17,10 @@
 enum {
     MATCH_LIMIT = 20 * 1000 * 1000,
     HEAP_LIMIT_KIB = 256 * 1024,
+    MATCHES_PER_CHECK = 32,
 };
+static const int64_t BASE_BUDGET_NS = 5000000000;
+static const int64_t BUDGET_NS_PER_BYTE = 2000;
 
 struct lf_regex {
     pcre2_code *code; // OWNED
@@ -25,6 +29,9 @@ struct lf_regex {
 struct lf_regex_scratch {
     pcre2_match_data *data;       // OWNED, one pair of offsets
     pcre2_match_context *context; // OWNED
+    size_t n_match;
+    size_t n_byte; // of all texts walked over
+    int64_t start_ns;
 };
 
 static lf_status compile_error(int code, const char *pattern, size_t length, lf_error *err)
@@ -76,6 +83,13 @@ void lf_regex_free(lf_regex *regex)
     free(regex);
 }
 
+static int64_t thread_time_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 lf_status lf_regex_scratch_new(lf_regex_scratch **out, lf_error *err)
 {
     lf_regex_scratch *scratch = calloc(1, sizeof *scratch);
@@ -89,6 +103,7 @@ lf_status lf_regex_scratch_new(lf_regex_scratch **out, lf_error *err)
     }
     pcre2_set_match_limit(scratch->context, MATCH_LIMIT);
     pcre2_set_heap_limit(scratch->context, HEAP_LIMIT_KIB);
+    scratch->start_ns = thread_time_ns();
     *out = scratch;
     return LF_OK;
 }
@@ -124,10 +139,20 @@ static lf_status match_error(int code, lf_error *err)
     return lf_error_set(err, LF_ERR_BUG, "regular expression failed with code %d", code);
 }
 
+// Whether the time for the texts so far is used up; looked at now and then only.
+static bool is_over_budget(lf_regex_walk *walk)
+{
+    lf_regex_scratch *scratch = walk->scratch;
+    if (walk->from == 0) scratch->n_byte += walk->length;
+    if (++scratch->n_match % MATCHES_PER_CHECK) return false;
+    return thread_time_ns() - scratch->start_ns > BASE_BUDGET_NS + (int64_t)scratch->n_byte * BUDGET_NS_PER_BYTE;
+}
+
 lf_status lf_regex_next(lf_regex_walk *walk, bool *found, size_t *begin, size_t *end, lf_error *err)
 {
     *found = false;
     while (walk->from <= walk->length) {
+        if (is_over_budget(walk)) return match_error(PCRE2_ERROR_MATCHLIMIT, err);
         int code = match_at(walk, walk->from);
         if (code == PCRE2_ERROR_NOMATCH) return LF_OK;
         if (code < 0) return match_error(code, err);

@@ -12,8 +12,9 @@
 #include "base/buf.h"
 #include "base/status.h"
 
-typedef struct lf_regex lf_regex;                 // const after compiling: shared by threads
-typedef struct lf_regex_scratch lf_regex_scratch; // memory of one thread's matches, for any number of expressions
+typedef struct lf_regex lf_regex; // const after compiling: shared by threads
+typedef struct lf_regex_scratch
+    lf_regex_scratch; // memory of one thread's matches, for one encoding and any number of expressions
 
 enum { LF_REGEX_MAX_PATTERN_BYTES = 16384 };
 

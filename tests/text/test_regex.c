@@ -263,6 +263,29 @@ static void hostile_patterns_end(void **state)
     assert_true(lf_now_ns() - start < (int64_t)30e9);
 }
 
+// Every match stays below the step limit, but there are too many of them.
+static void hostile_patterns_with_many_matches_end(void **state)
+{
+    lf_regex *regex = compile("(?:a+)+[bc]|a|x");
+    lf_regex_scratch *scratch = NULL;
+    lf_error err;
+    lf_buf text = LF_BUF_INIT;
+    for (int i = 0; i < 1000; i++) lf_buf_puts(&text, "aaaaaaaaaaaaaaaaaaaaax");
+    assert_int_equal(lf_regex_scratch_new(&scratch, &err), LF_OK);
+    lf_regex_walk walk = {
+        .regex = regex, .scratch = scratch, .text = text.data, .length = text.length, .last_end = SIZE_MAX};
+    bool found = true;
+    size_t begin;
+    size_t end;
+    lf_status status = LF_OK;
+    while (found && !status) status = lf_regex_next(&walk, &found, &begin, &end, &err);
+    assert_int_equal(status, LF_ERR_LIMIT);
+    assert_true(begin > 0);
+    lf_buf_fini(&text);
+    lf_regex_free(regex);
+    lf_regex_scratch_free(scratch);
+}
+
 // Deep recursion of a harmless pattern must not be refused: the JIT's stack is too small for it, the interpreter's
 // memory is not.
 static void long_matches_work(void **state)
@@ -281,6 +304,7 @@ int test_regex(void)
         cmocka_unit_test(refuses_what_the_engines_read_differently),
         cmocka_unit_test(limits_size_and_depth),
         cmocka_unit_test(hostile_patterns_end),
+        cmocka_unit_test(hostile_patterns_with_many_matches_end),
         cmocka_unit_test(long_matches_work),
     };
     return cmocka_run_group_tests_name("regex", tests, NULL, NULL);
