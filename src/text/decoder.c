@@ -128,9 +128,12 @@ static lf_status apply_one(const lf_decoder *decoder, lf_vocab *vocab, uint32_t 
     lf_token *token = &vocab->tokens[id];
     lf_buf_clear(&work[0]);
     lf_buf_append(&work[0], lf_vocab_bytes(vocab, token), token->bytes_length);
+    if (lf_buf_failed(&work[0])) return lf_error_no_memory(err, token->bytes_length);
     if (decoder->is_byte_level) {
         lf_buf_clear(&work[1]);
-        if (!lf_byte_level_decode(&work[1], work[0].data, work[0].length)) return LF_OK;
+        bool is_mapped = lf_byte_level_decode(&work[1], work[0].data, work[0].length);
+        if (lf_buf_failed(&work[1])) return lf_error_no_memory(err, token->bytes_length);
+        if (!is_mapped) return LF_OK;
         return lf_vocab_set_bytes(vocab, id, lf_buf_text(&work[1]), work[1].length, err);
     }
     lf_buf *text = &work[0];
