@@ -20,6 +20,7 @@ lf_status lf__cpu_weight_create(lf_device *device, int64_t n_row, int64_t n_col,
     lf_weight *weight = calloc(1, sizeof *weight);
     if (!weight) return lf_error_no_memory(err, sizeof *weight);
     weight->kernels = &lf__cpu(device)->kernels;
+    weight->kernels = &lf__cpu(device)->kernels;
     weight->n_row = (size_t)n_row;
     weight->n_col = (size_t)n_col;
     weight->n_panel = (size_t)lf_ceil_div(n_row, LF_PANEL_ROWS);
@@ -80,13 +81,9 @@ void lf__cpu_weight_fill(lf_weight *weight, int64_t row, int64_t n_row, int64_t 
     }
 }
 
-typedef struct embed_job {
-    const lf_embed_args *args;
-} embed_job;
-
 static void embed_range(void *ctx, size_t begin, size_t end, int thread)
 {
-    const lf_embed_args *args = ((const embed_job *)ctx)->args;
+    const lf_embed_args *args = ctx;
     const lf_weight *weight = args->weight;
     const int32_t *ids = args->ids.address;
     for (size_t t = begin; t < end; t++) {
@@ -101,6 +98,7 @@ static void embed_range(void *ctx, size_t begin, size_t end, int thread)
 
 lf_status lf__cpu_embed(lf_device *device, const lf_embed_args *args, lf_error *err)
 {
-    lf_par_for(args->n_tok, 16, embed_range, &(embed_job){.args = args});
+    lf_embed_args copy = *args;
+    lf_par_for(args->n_tok, 16, embed_range, &copy);
     return LF_OK;
 }
