@@ -132,7 +132,8 @@ static bool read_mapping(reader *r, lf__text name)
         return lf__pull_skip(&r->pull);
     }
     if (!lf__pull_string(&r->pull, &file)) return false;
-    if (!is_plain_file_name(file)) {
+    bool is_known = r->last_file && compare_file(r->last_file, file) == 0;
+    if (!is_known && !is_plain_file_name(file)) {
         REFUSE(r, "index-path", "an index may only name .safetensors files of its own directory: check its source",
                "%s maps '%s' to '%.*s', which is not a plain shard name", r->subject, copy,
                (int)LF_MIN(strnlen(file.bytes, file.length), 100u), file.bytes);

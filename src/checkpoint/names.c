@@ -68,32 +68,52 @@ static uint64_t key_at(const char *name)
     return key;
 }
 
-static int compare_keyed(const void *a, const void *b)
+static inline bool is_before(const keyed_name *a, const keyed_name *b)
 {
-    const keyed_name *x = a, *y = b;
-    if (x->key != y->key) return x->key < y->key ? -1 : 1;
-    return x->index < y->index ? -1 : x->index > y->index;
+    return a->key != b->key ? a->key < b->key : a->index < b->index;
 }
 
-static bool is_sorted(const keyed_name *items, size_t n)
+static void insertion_sort(keyed_name *items, size_t n)
 {
     for (size_t i = 1; i < n; i++) {
-        if (compare_keyed(&items[i - 1], &items[i]) > 0) return false;
+        keyed_name item = items[i];
+        size_t at = i;
+        for (; at > 0 && is_before(&item, &items[at - 1]); at--) items[at] = items[at - 1];
+        items[at] = item;
     }
-    return true;
+}
+
+// qsort() for one element type: the comparison is inlined, which is most of the time here. `spare` holds n items.
+// Halves that are in order already are not merged, so that sorted runs cost one pass.
+static void merge_sort(keyed_name *items, keyed_name *spare, size_t n)
+{
+    enum { SMALL = 16 };
+    if (n <= SMALL) {
+        insertion_sort(items, n);
+        return;
+    }
+    size_t half = n / 2;
+    merge_sort(items, spare, half);
+    merge_sort(items + half, spare, n - half);
+    if (is_before(&items[half - 1], &items[half])) return;
+    memcpy(spare, items, half * sizeof *items);
+    for (size_t left = 0, right = half, to = 0; left < half; to++) {
+        bool takes_right = right < n && is_before(&items[right], &spare[left]);
+        items[to] = takes_right ? items[right++] : spare[left++];
+    }
 }
 
 // Sorts names that agree in their first `depth` bytes, none of which is their end. The recursion is at most
 // LF__MAX_NAME_BYTES / 8 deep.
-static void sort_from(const char *const *names, keyed_name *items, size_t n, size_t depth)
+static void sort_from(const char *const *names, keyed_name *items, keyed_name *spare, size_t n, size_t depth)
 {
     for (size_t i = 0; i < n; i++) items[i].key = key_at(names[items[i].index] + depth);
-    if (!is_sorted(items, n)) qsort(items, n, sizeof *items, compare_keyed);
+    merge_sort(items, spare, n);
     for (size_t begin = 0; begin < n;) {
         size_t end = begin + 1;
         while (end < n && items[end].key == items[begin].key) end++;
         bool has_ended = (items[begin].key & 0xff) == 0; // then all of the run are the same name
-        if (end - begin > 1 && !has_ended) sort_from(names, items + begin, end - begin, depth + 8);
+        if (end - begin > 1 && !has_ended) sort_from(names, items + begin, spare, end - begin, depth + 8);
         begin = end;
     }
 }
@@ -103,10 +123,14 @@ bool lf__sort_names(const char *const *names, size_t n, uint32_t *order)
     if (n == 0) return true;
     if (n > UINT32_MAX) return false;
     keyed_name *items = lf_realloc_array(NULL, n, sizeof *items);
-    if (!items) return false;
-    for (size_t i = 0; i < n; i++) items[i].index = (uint32_t)i;
-    sort_from(names, items, n, 0);
-    for (size_t i = 0; i < n; i++) order[i] = items[i].index;
+    keyed_name *spare = lf_realloc_array(NULL, n, sizeof *spare);
+    bool is_done = items && spare;
+    if (is_done) {
+        for (size_t i = 0; i < n; i++) items[i].index = (uint32_t)i;
+        sort_from(names, items, spare, n, 0);
+        for (size_t i = 0; i < n; i++) order[i] = items[i].index;
+    }
     free(items);
-    return true;
+    free(spare);
+    return is_done;
 }

@@ -159,24 +159,41 @@ static bool escape(lf__pull *pull)
     return unicode_escape(pull);
 }
 
+// Whether one of the 8 bytes is '"', '\\' or below 0x20: what ends a plain stretch of a string.
+static bool has_special(const char *at)
+{
+    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+    uint64_t eight;
+    memcpy(&eight, at, sizeof eight);
+    uint64_t quote = eight ^ ones * '"', backslash = eight ^ ones * '\\';
+    uint64_t found = ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | ((eight - ones * 0x20) & ~eight);
+    return (found & highs) != 0;
+}
+
+static const char *skip_plain(const char *at, const char *end)
+{
+    while (end - at >= 8 && !has_special(at)) at += 8;
+    while (at < end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20) at++;
+    return at;
+}
+
 bool lf__pull_string(lf__pull *pull, lf__text *out)
 {
     if (pull->problem) return false;
     if (pull->at == pull->end || *pull->at != '"') return lf__pull_fail(pull, "expected a string");
     const char *run = ++pull->at; // start of the stretch that was not copied yet
     bool is_copied = false;
-    for (;; pull->at++) {
+    for (;;) {
+        pull->at = skip_plain(pull->at, pull->end);
         if (pull->at == pull->end) return lf__pull_fail(pull, "the text ends inside a string");
-        char c = *pull->at;
-        if (c == '"') break;
-        if ((unsigned char)c < 0x20) return lf__pull_fail(pull, "a raw control character in a string");
-        if (c != '\\') continue;
+        if (*pull->at == '"') break;
+        if (*pull->at != '\\') return lf__pull_fail(pull, "a raw control character in a string");
         if (!is_copied) lf_buf_clear(&pull->scratch);
         is_copied = true;
         lf_buf_append(&pull->scratch, run, (size_t)(pull->at - run));
         pull->at++;
         if (!escape(pull)) return false;
-        run = pull->at--;
+        run = pull->at;
     }
     *out = (lf__text){run, (size_t)(pull->at - run)};
     if (is_copied) {

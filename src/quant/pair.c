@@ -19,6 +19,7 @@ typedef struct pairing {
     const lf_checkpoint *checkpoint;
     lf__quant_config config;
     lf_findings *findings;
+    uint8_t *role;                      // of each stored tensor: lf__role
     uint8_t *fate;                      // of each stored tensor: one of FATE_
     uint32_t *scale_of;                 // weight -> its scale, UINT32_MAX: none
     uint8_t *is_missing;                // weights without any scale
@@ -35,8 +36,7 @@ static const lf_stored_tensor *tensor_at(const pairing *p, size_t i) { return lf
 
 static bool is_fp8_weight(const pairing *p, size_t i)
 {
-    const char *reason;
-    return lf_dtype_is_fp8(tensor_at(p, i)->dtype) && lf__role_of(tensor_at(p, i)->name, &reason) == LF__ROLE_PLAIN;
+    return lf_dtype_is_fp8(tensor_at(p, i)->dtype) && p->role[i] == LF__ROLE_PLAIN;
 }
 
 static void add(const pairing *p, const char *code, const lf_stored_tensor *tensor, const char *expected,
@@ -218,8 +218,7 @@ static void pair_weight(pairing *p, size_t i)
 // Tensors that are no FP8 weights: scales wait for their weights, the rest is settled.
 static void classify(pairing *p, size_t i)
 {
-    const char *reason;
-    lf__role role = lf__role_of(tensor_at(p, i)->name, &reason);
+    lf__role role = (lf__role)p->role[i];
     if (role == LF__ROLE_SIDE || role == LF__ROLE_ZERO_POINT) {
         p->fate[i] = FATE_SIDE;
         p->quant->n_side++;
@@ -248,11 +247,11 @@ static const lf_stored_tensor *weight_beside(pairing *p, size_t i)
 // A tensor called like a scale that no weight asked for.
 static void check_leftover_scale(pairing *p, size_t i)
 {
-    const char *reason;
     const lf_stored_tensor *scale = tensor_at(p, i);
-    lf__role role = lf__role_of(scale->name, &reason);
+    lf__role role = (lf__role)p->role[i];
+    if (p->fate[i] != FATE_LOGICAL || p->is_broken[i] || p->scale_of[i] != UINT32_MAX) return;
     bool is_odd = role == LF__ROLE_PLAIN && lf__looks_like_scale(scale->name);
-    if (p->fate[i] != FATE_LOGICAL || p->is_broken[i] || (role == LF__ROLE_PLAIN && !is_odd)) return;
+    if (role == LF__ROLE_PLAIN && !is_odd) return;
     const lf_stored_tensor *weight = weight_beside(p, i);
     size_t at = weight ? (size_t)(weight - tensor_at(p, 0)) : 0;
     if (weight && p->is_broken[at]) { // of a family that was refused, or of a weight that has its finding
@@ -408,16 +407,19 @@ lf_status lf__pair(lf_quant *quant, const lf__quant_config *config, lf_findings 
     size_t n = lf_checkpoint_count(quant->checkpoint), n_fp8 = 0;
     lf_status status = LF_OK;
     pairing p = {.quant = quant, .checkpoint = quant->checkpoint, .config = *config, .findings = findings};
+    p.role = calloc(n ? n : 1, sizeof *p.role);
     p.fate = calloc(n ? n : 1, sizeof *p.fate);
     p.is_broken = calloc(n ? n : 1, sizeof *p.is_broken);
     p.is_missing = calloc(n ? n : 1, sizeof *p.is_missing);
     p.scale_of = lf_realloc_array(NULL, n, sizeof *p.scale_of);
-    if (!p.fate || !p.is_broken || !p.is_missing || !p.scale_of) {
+    if (!p.role || !p.fate || !p.is_broken || !p.is_missing || !p.scale_of) {
         status = lf_error_no_memory(err, 0);
         goto out;
     }
     for (size_t i = 0; i < n; i++) {
+        const char *reason;
         p.scale_of[i] = UINT32_MAX;
+        p.role[i] = (uint8_t)lf__role_of(lf_checkpoint_tensor(p.checkpoint, i)->name, &reason);
         if (!is_fp8_weight(&p, i)) classify(&p, i);
     }
     for (size_t i = 0; i < n; i++) {
@@ -435,6 +437,7 @@ lf_status lf__pair(lf_quant *quant, const lf__quant_config *config, lf_findings 
     check_stale(&p, n_fp8);
 
 out:
+    free(p.role);
     free(p.fate);
     free(p.is_broken);
     free(p.is_missing);
