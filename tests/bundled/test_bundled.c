@@ -54,11 +54,14 @@ static void templates_render_alike(void **state)
     {
         lf_error err;
         lf_buf text = LF_BUF_INIT;
-        const lf_chat_render_args args = {.messages = json_object_get(answer, "messages"),
-                                          .add_generation_prompt = true};
+        json_t *thinking = json_object_get(answer, "enable_thinking"), *extra = json_object();
+        if (thinking) json_object_set(extra, "enable_thinking", thinking);
+        const lf_chat_render_args args = {
+            .messages = json_object_get(answer, "messages"), .add_generation_prompt = true, .extra = extra};
         assert_int_equal(lf_chat_template_render(session->chat, &args, &text, &err), LF_OK);
         assert_string_equal(lf_buf_text(&text), json_string_value(json_object_get(answer, "prompt")));
         lf_buf_fini(&text);
+        json_decref(extra);
     }
 }
 
