@@ -45,16 +45,17 @@ static lf_status check_counts(const lf_sampling *s, lf_error *err)
 
 lf_status lf__sampling_check(const lf_sampling *s, int64_t vocab_size, lf_error *err)
 {
-    if (!is_within(s->temperature, 0, 1e6)) return refuse(err, "temperature", (double)s->temperature, "non-negative");
-    if (!is_within(s->top_p, 0, 1) || s->top_p <= 0) return refuse(err, "top_p", (double)s->top_p, "in (0, 1]");
-    if (!is_within(s->min_p, 0, 1)) return refuse(err, "min_p", (double)s->min_p, "in [0, 1]");
-    if (!is_within(s->presence_penalty, -2, 2)) {
+    if (!is_within((double)s->temperature, 0, 1e6))
+        return refuse(err, "temperature", (double)s->temperature, "non-negative");
+    if (!is_within((double)s->top_p, 0, 1) || s->top_p <= 0) return refuse(err, "top_p", (double)s->top_p, "in (0, 1]");
+    if (!is_within((double)s->min_p, 0, 1)) return refuse(err, "min_p", (double)s->min_p, "in [0, 1]");
+    if (!is_within((double)s->presence_penalty, -2, 2)) {
         return refuse(err, "presence_penalty", (double)s->presence_penalty, "in [-2, 2]");
     }
-    if (!is_within(s->frequency_penalty, -2, 2)) {
+    if (!is_within((double)s->frequency_penalty, -2, 2)) {
         return refuse(err, "frequency_penalty", (double)s->frequency_penalty, "in [-2, 2]");
     }
-    if (!is_within(s->repetition_penalty, 0, 1e6) || s->repetition_penalty <= 0) {
+    if (!is_within((double)s->repetition_penalty, 0, 1e6) || s->repetition_penalty <= 0) {
         return refuse(err, "repetition_penalty", (double)s->repetition_penalty, "greater than zero");
     }
     lf_status status = check_counts(s, err);
@@ -63,7 +64,7 @@ lf_status lf__sampling_check(const lf_sampling *s, int64_t vocab_size, lf_error 
         if (bias->token < 0 || bias->token >= vocab_size) {
             status = lf_error_set(err, LF_ERR_INVALID, "logit_bias names token %d, and the vocabulary has %lld",
                                   bias->token, (long long)vocab_size);
-        } else if (!is_within(bias->bias, -1e6, 1e6)) {
+        } else if (!is_within((double)bias->bias, -1e6, 1e6)) {
             status = refuse(err, "logit_bias", (double)bias->bias, "a number within 1e6 of zero");
         }
     }

@@ -152,7 +152,7 @@ static void test_chunks_do_not_change_logits(void **state)
 static double reference_logprob(const golden *g, size_t row, int32_t token)
 {
     const float *logits = g->logits + row * g->n_vocab;
-    double max = -INFINITY, sum = 0;
+    double max = (double)-INFINITY, sum = 0;
     for (size_t i = 0; i < g->n_vocab; i++) max = LF_MAX(max, (double)logits[i]);
     for (size_t i = 0; i < g->n_vocab; i++) sum += exp((double)logits[i] - max);
     return (double)logits[token] - max - log(sum);
