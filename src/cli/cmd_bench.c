@@ -481,5 +481,6 @@ const lf_verb lf_verb_bench = {
     .summary = "prefill and decode figures beside this machine's own limits",
     .opts = bench_opts,
     .n_opt = LF_ARRAY_LENGTH(bench_opts),
+    .computes = true,
     .run = run_bench,
 };

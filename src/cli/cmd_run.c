@@ -232,5 +232,6 @@ const lf_verb lf_verb_run = {
     .summary = "generate in the terminal",
     .opts = run_opts,
     .n_opt = LF_ARRAY_LENGTH(run_opts),
+    .computes = true,
     .run = run_run,
 };

@@ -309,5 +309,6 @@ const lf_verb lf_verb_serve = {
     .summary = "OpenAI-compatible server",
     .opts = serve_opts,
     .n_opt = LF_ARRAY_LENGTH(serve_opts),
+    .computes = true,
     .run = run_serve,
 };

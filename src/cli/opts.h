@@ -43,6 +43,7 @@ typedef struct lf_verb {
     const char *summary;  // one line
     const lf_opt *opts;
     size_t n_opt;
+    bool computes; // runs parallel loops over a model: see settle_waiting() in main.c
     // Runs the verb and returns the process's exit status. `argv` starts after the verb's name.
     int (*run)(const struct lf_verb *verb, int argc, char **argv);
 } lf_verb;

@@ -4,7 +4,7 @@
 // kernels (streaming loads, prefetch) so that the comparison is fair to the machine, not to us.
 #include "device/cpu/measure.h"
 
-#include <math.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -12,7 +12,7 @@
 #include "device/cpu/cpu_int.h"
 #include "device/cpu/gemm_onednn.h"
 
-enum { LINE_WORDS = LF_CACHE_LINE_BYTES / sizeof(uint64_t), SCAN_PARTS = 32, SCAN_RUNS = 4 * SCAN_PARTS };
+enum { LINE_WORDS = LF_CACHE_LINE_BYTES / sizeof(uint64_t), N_SCAN = 9 };
 
 typedef struct scan_job {
     const lf_cpu_kernels *kernels;
@@ -32,6 +32,12 @@ static void scan_range(void *ctx, size_t begin, size_t end, int thread)
     job->sums[(size_t)thread * LINE_WORDS] += job->kernels->scan(job->words + begin * LINE_WORDS, end - begin);
 }
 
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
 lf_status lf_cpu_measure_read_bandwidth(double *out_bytes_per_second, lf_error *err)
 {
     uint64_t free_bytes = (uint64_t)LF_MAX(sysconf(_SC_AVPHYS_PAGES), 0L) * (uint64_t)sysconf(_SC_PAGESIZE);
@@ -44,15 +50,15 @@ lf_status lf_cpu_measure_read_bandwidth(double *out_bytes_per_second, lf_error *
         lf_cpu_kernels_choose(&kernels, lf_cpu_isa_best());
         scan_job job = {.kernels = &kernels, .words = buffer.address, .sums = sums.address};
         size_t n_line = bytes / LF_CACHE_LINE_BYTES;
-        double seconds = HUGE_VAL;
+        double seconds[N_SCAN];
         lf_par_for(n_line, 1, touch_range, &job);
-        for (size_t i = 0; i < SCAN_RUNS; i++) {
-            job.words = (uint64_t *)buffer.address + i % SCAN_PARTS * (n_line / SCAN_PARTS) * LINE_WORDS;
+        for (size_t i = 0; i < N_SCAN; i++) {
             int64_t start = lf_now_ns();
-            lf_par_for(n_line / SCAN_PARTS, 1, scan_range, &job);
-            seconds = fmin(seconds, (double)(lf_now_ns() - start) * 1e-9);
+            lf_par_for(n_line, 1, scan_range, &job);
+            seconds[i] = (double)(lf_now_ns() - start) * 1e-9;
         }
-        *out_bytes_per_second = (double)(n_line / SCAN_PARTS * LF_CACHE_LINE_BYTES) / seconds;
+        qsort(seconds, N_SCAN, sizeof *seconds, by_size);
+        *out_bytes_per_second = (double)(n_line * LF_CACHE_LINE_BYTES) / seconds[N_SCAN / 2];
     }
     lf__pages_unmap(&buffer);
     lf__pages_unmap(&sums);

@@ -12,8 +12,8 @@
 // what is free).
 lf_status lf_cpu_measure_read_bandwidth(double *out_bytes_per_second, lf_error *err);
 
-// Operations per second (a multiply-add is two) of oneDNN's matrix product with weights packed to its liking, 1024 x
-// 4096 x 4096, in the best type this processor has instructions for. *out_what: "oneDNN f32 matmul" or "oneDNN bf16
+// Operations per second (a multiply-add is two) of oneDNN's matrix product with weights packed to its liking, 512 x
+// 1024 x 1024, in the best type this processor has instructions for. *out_what: "oneDNN f32 matmul" or "oneDNN bf16
 // matmul"; STATIC.
 lf_status lf_cpu_measure_matmul_peak(double *out_operations_per_second, const char **out_what, lf_error *err);
 
