@@ -15,8 +15,6 @@
 #include "base/mem.h"
 #include "load/load_int.h"
 
-enum { RELEASE_BYTES = 16 << 20 };
-
 static lf_status at_element(lf_error *err, const lf_logical_tensor *tensor, int64_t row, int64_t col, const char *what,
                             const char *hint)
 {
@@ -115,17 +113,12 @@ static void real_prefetch(const lf_source *base, size_t slice)
     if (weight->data) advise(weight->data, weight->data + weight->bytes, MADV_WILLNEED);
 }
 
-// Giving pages back costs an interrupt on every core, so it is done for a window of the tensor at a time, when the rows
-// at its end are filled. Rows before it that another thread still works on fault in once more: a little time, never a
-// wrong value.
 static void real_release(const lf_source *base, size_t slice, int64_t row, int64_t n_row)
 {
     const lf_stored_tensor *weight = ((const lf_real_source *)base)->tensors[slice]->weight;
     uint64_t row_bytes = weight->bytes / (uint64_t)weight->shape[0];
-    uint64_t begin = (uint64_t)row * row_bytes, end = begin + (uint64_t)n_row * row_bytes;
-    uint64_t window = begin / RELEASE_BYTES;
-    if (end / RELEASE_BYTES == window && end < weight->bytes) return;
-    advise(weight->data + window * RELEASE_BYTES, weight->data + end, MADV_DONTNEED);
+    const uint8_t *begin = weight->data + (uint64_t)row * row_bytes;
+    advise(begin, begin + (uint64_t)n_row * row_bytes, MADV_DONTNEED);
 }
 
 static lf_status require_match(const lf_weights *weights, const lf_quant *quant, lf_error *err)
