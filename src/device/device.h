@@ -144,9 +144,10 @@ typedef struct lf_logit_edit {
     float add;
 } lf_logit_edit;
 
-// How one row of logits becomes a token. temperature 0: the first largest logit. Otherwise softmax(logits / temperature),
-// then top_k, top_p, min_p in vLLM's order and meaning, then the inverse of the cumulative distribution at `uniform`, in
-// order of token id.
+// How one row of logits becomes a token. temperature below 1e-5: the first largest logit. Otherwise softmax(logits /
+// temperature), then min_p, top_k, top_p in the order and meaning of vLLM V1 (logits equal to the k-th stay; top_p is of what
+// the others left), then the inverse of the cumulative distribution at `uniform`, in order of token id. -INFINITY is a banned
+// token; a row with a NaN or +INFINITY, or with nothing else than banned tokens, gives token -1.
 typedef struct lf_sample_row {
     int32_t row; // of the logits
     float temperature;
@@ -181,7 +182,7 @@ struct lf_device_ops {
     lf_status (*read)(lf_device *device, void *dst, lf_dptr src, size_t bytes, lf_error *err);
     lf_status (*synchronize)(lf_device *device, lf_error *err);
 
-    // weights. `weight_fill` takes rows [row, row + n_row) of columns [col, col + n_col) as bf16 and packs them; calls from
+    // weights. `weight_create` and `weight_free` are called by one thread at a time. `weight_fill` takes rows [row, row + n_row) of columns [col, col + n_col) as bf16 and packs them; calls from
     // several threads at once are allowed when they touch different groups of LF_WEIGHT_ROW_GROUP rows. Padding is zero.
     lf_status (*weight_create)(lf_device *device, int64_t n_row, int64_t n_col, lf_weight **out, lf_error *err);
     void (*weight_free)(lf_device *device, lf_weight *weight);
