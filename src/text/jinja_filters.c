@@ -158,7 +158,7 @@ static lf_status real_to_int(jinja_run *run, double real, jinja_value *out)
 static lf_status filter_int(jinja_run *run, jinja_call *call, jinja_value *out)
 {
     int64_t integer, base = 10;
-    double real = NAN;
+    double real = (double)NAN;
     bool valid = false, is_text = lf__jinja_is_text(call->self);
     jinja_value fallback = lf__jinja_given(call->params[0]) ? call->params[0] : lf__jinja_int(0);
     if (call->self.kind == JINJA_UNDEFINED) return lf__jinja_undefined_error(run, call->self);
