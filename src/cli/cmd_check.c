@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// landfall check: the strict preflight of a model directory. Reads headers and JSON only; every finding names the file
-// or tensor, what was expected, what was found and what to do. Exit status 1 when there is an error.
+// landfall check: the strict preflight of a model directory. Reads headers and JSON only (--deep: all data as well);
+// every finding names the file or tensor, what was expected, what was found and what to do. Exit status 1 when there is
+// an error.
 //
 // --json prints one object:
 //   model           the directory as given
@@ -10,6 +11,7 @@
 //   has_table       the architecture's parameter table was compared
 //   scheme          one line about the quantization
 //   shards, tensors, bytes, quantized, side_tensors    counts
+//   deep            the data was read
 //   tensor_parallel_size
 //   errors, warnings, dropped                          counts; dropped: findings past the limit, counted but not listed
 //   findings        array of {code, severity, subject, message, expected, found, remedy}, errors first
@@ -25,6 +27,7 @@
 
 typedef struct check_args {
     int64_t tensor_parallel_size;
+    bool deep;
     bool all;
     bool json;
 } check_args;
@@ -38,6 +41,10 @@ static const lf_opt check_opts[] = {
      .offset = offsetof(check_args, tensor_parallel_size),
      .min = 1,
      .max = LF_MAX_RANKS},
+    {.name = "deep",
+     .kind = LF_OPT_FLAG,
+     .help = "read all data too: NaN codes, bad scales, overflows",
+     .offset = offsetof(check_args, deep)},
     {.name = "all",
      .kind = LF_OPT_FLAG,
      .help = "print every finding, not 20 of each kind",
@@ -121,6 +128,20 @@ static lf_status check_ranks(lf_preflight *pf, int64_t n_rank, lf_error *err)
     return note_cut_blocks(pf, n_rank, err);
 }
 
+static lf_status check_data(lf_preflight *pf, lf_error *err)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < lf_quant_count(pf->quant); i++) {
+        const lf_logical_tensor *tensor = lf_quant_tensor(pf->quant, i);
+        if (tensor->scale) total += tensor->weight->bytes;
+    }
+    lf_progress progress;
+    lf_progress_begin(&progress, "reading weights", "bytes", total);
+    lf_status status = lf_quant_scan(pf->quant, &progress, &pf->findings, err);
+    lf_progress_end(&progress);
+    return status;
+}
+
 static const char *architecture_of(const lf_preflight *pf)
 {
     if (pf->has_table) return pf->config.architecture;
@@ -145,7 +166,7 @@ static lf_status print_json(const lf_preflight *pf, const char *model, const che
 {
     const lf_findings *findings = &pf->findings;
     const char *architecture = architecture_of(pf);
-    json_t *root = json_pack("{s:o, s:b, s:o, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",        //
+    json_t *root = json_pack("{s:o, s:b, s:o, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:o}",   //
                              "model", lf_show_text_json(model), "ok", findings->n_error == 0,                      //
                              "architecture", architecture ? lf_show_text_json(architecture) : json_null(),         //
                              "has_table", pf->has_table, "scheme", lf_quant_scheme(pf->quant),                     //
@@ -154,7 +175,7 @@ static lf_status print_json(const lf_preflight *pf, const char *model, const che
                              "bytes", (json_int_t)lf_checkpoint_bytes(pf->checkpoint),                             //
                              "quantized", (json_int_t)lf_quant_n_quantized(pf->quant),                             //
                              "side_tensors", (json_int_t)lf_quant_n_side(pf->quant),                               //
-                             "tensor_parallel_size", (json_int_t)args->tensor_parallel_size,                       //
+                             "deep", args->deep, "tensor_parallel_size", (json_int_t)args->tensor_parallel_size,   //
                              "errors", (json_int_t)findings->n_error, "warnings", (json_int_t)findings->n_warning, //
                              "dropped", (json_int_t)findings->n_dropped, "findings", lf_show_findings_json(findings));
     return lf_show_json(root, err);
@@ -176,6 +197,7 @@ static int run_check(const lf_verb *verb, int argc, char **argv)
     }
     status = lf_preflight_run(&pf, model, &err);
     if (!status) status = check_ranks(&pf, args.tensor_parallel_size, &err);
+    if (!status && args.deep) status = check_data(&pf, &err);
     if (!status && pf.findings.failed) status = lf_error_no_memory(&err, 0);
     int exit_status = pf.findings.n_error ? lf_status_exit(LF_ERR_FINDINGS) : 0;
     if (!status && args.json)

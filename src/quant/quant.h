@@ -13,6 +13,7 @@
 
 #include "base/finding.h"
 #include "base/num.h"
+#include "base/progress.h"
 #include "base/status.h"
 #include "checkpoint/checkpoint.h"
 
@@ -94,5 +95,10 @@ lf_status lf_dequant_bf16(const lf_logical_tensor *tensor, lf_rect rect, lf_dequ
 // bf16.
 lf_status lf_dequant_f32(const lf_logical_tensor *tensor, lf_rect rect, lf_dequant_rounding rounding, float *dst,
                          size_t dst_stride, lf_dequant_report *report, lf_error *err);
+
+// Dequantizes every FP8 weight once and reports what is wrong with the data: NaN codes, bad scales, overflows, one
+// finding for each kind and tensor. Reads the whole checkpoint. Adds the bytes of each weight to `progress` (NULL:
+// none). Fails only without memory.
+lf_status lf_quant_scan(const lf_quant *quant, lf_progress *progress, lf_findings *findings, lf_error *err);
 
 #endif

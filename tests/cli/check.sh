@@ -26,6 +26,16 @@ says "the count is in the last line" "$tmp/out" "failed: "
 expect "renamed scale as JSON" 1 "$landfall" check "$tmp/renamed" --json
 says "json: the finding" "$tmp/out" '"code": "scale-missing"'
 
+# Headers do not show what is in the data: the last bytes of a shard as NaN codes.
+cp -r "$good" "$tmp/damaged"
+shard=$(grep -l 'down_proj.weight"' "$tmp"/damaged/*.safetensors | head -n 1)
+size=$(wc -c <"$shard")
+head -c 64 /dev/zero | tr '\0' '\377' | dd of="$shard" bs=1 seek=$((size - 20000)) conv=notrunc 2>/dev/null
+expect "damaged data, headers only" 0 "$landfall" check "$tmp/damaged"
+expect "damaged data, --deep" 1 "$landfall" check --deep "$tmp/damaged"
+says "the data's fault is named" "$tmp/out" "nan-code"
+expect "good data, --deep" 0 "$landfall" check --deep "$good"
+
 cp -r "$good" "$tmp/short"
 shard=$tmp/short/model-00002-of-00003.safetensors
 truncate -s -1 "$shard"

@@ -263,6 +263,18 @@ static void reports_bad_data(void **state)
         if (row->n_nan_code || row->n_overflow) assert_int_equal(report.first_col, 40);
         if (row->n_bad_scale) assert_int_equal(report.first_col, 32);
         if (row->n_nan_code) assert_int_equal(dst[2 * 64 + 40], 0x7fc0);
+        size_t n_expected = (row->n_nan_code > 0) + (row->n_bad_scale > 0) + (row->n_overflow > 0);
+        lf_findings found = LF_FINDINGS_INIT;
+        assert_int_equal(lf_quant_scan(o.quant, NULL, &found, &err), LF_OK);
+        assert_int_equal(found.n_error, n_expected);
+        if (n_expected) {
+            assert_finding(&found,
+                           row->n_nan_code    ? "nan-code"
+                           : row->n_bad_scale ? "bad-scale"
+                                              : "overflow",
+                           LF_SEVERITY_ERROR, "m.weight");
+        }
+        lf_findings_fini(&found);
         // A part that does not touch the block has nothing to report.
         lf_dequant_report clean = {0};
         assert_int_equal(lf_dequant_bf16(t, (lf_rect){0, 0, 8, 32}, LF_DEQUANT_EXACT, dst, 64, &clean, &err), LF_OK);
