@@ -10,12 +10,20 @@
 
 enum { LONGEST = 2 * 64 + 1, SLACK = 24 };
 
-// Kernels of the instruction sets that can run here, __ref first.
+// What would be chosen on a processor of each level that can run here, __ref first: a level that has no kernel of its
+// own for something takes the one below.
 static size_t runnable(const lf_cpu_kernels *sets[3])
 {
+    static lf_cpu_kernels tables[3];
     size_t n = 0;
-    for (int isa = LF_CPU_ISA_REF; isa <= LF_CPU_ISA_AVX512 && isa <= (int)lf_cpu_isa_best(); isa++) {
-        sets[n++] = lf_cpu_kernels_of((lf_cpu_isa)isa);
+    for (int isa = LF_CPU_ISA_REF; isa <= LF_CPU_ISA_AVX512 && isa <= (int)lf_cpu_isa_best(); isa++, n++) {
+        lf_cpu_kernels_choose(&tables[n], (lf_cpu_isa)isa);
+        const lf_cpu_kernels *own = lf_cpu_kernels_of((lf_cpu_isa)isa);
+#define LF_KERNEL(name, result, arguments, avx2, avx512)                                                               \
+    if (own->name) assert_ptr_equal(own->name, tables[n].name); /* not refused */
+#include "device/cpu/kernels.inc"
+#undef LF_KERNEL
+        sets[n] = &tables[n];
     }
     return n;
 }
