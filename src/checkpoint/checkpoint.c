@@ -70,7 +70,7 @@ static bool note_file(lf_checkpoint *ck, listing *out, const char *name)
     static const char *const foreign[] = {".gguf", ".bin", ".pt", ".pth", ".npz", ".onnx"};
     for (size_t i = 0; i < LF_ARRAY_LENGTH(file_sets); i++) out->has_index[i] |= strcmp(name, file_sets[i].index) == 0;
     for (size_t i = 0; i < LF_ARRAY_LENGTH(foreign); i++) {
-        if (has_suffix(name, foreign[i])) snprintf(out->other, sizeof out->other, "%s", name);
+        if (has_suffix(name, foreign[i])) snprintf(out->other, sizeof out->other, "%.*s", (int)sizeof out->other - 1, name);
     }
     if (!has_suffix(name, ".safetensors") || out->n_shard == LF__MAX_SHARDS) return true;
     const char *copy = lf__arena_copy(&ck->names, (lf__text){name, strlen(name)});
