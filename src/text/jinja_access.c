@@ -7,8 +7,8 @@
 
 #include "base/mem.h"
 #include "text/jinja_exec.h"
+#include "text/jinja_native.h"
 #include "text/jinja_unicode.h"
-#include "text/jinja_value.h"
 
 static bool is_text(const jinja_string *string, const char *text)
 {

@@ -6,7 +6,7 @@
 #define LF_TEXT_JINJA_EXEC_H
 
 #include "text/jinja_ast.h"
-#include "text/jinja_value.h"
+#include "text/jinja_native.h"
 
 typedef struct jinja_env {
     struct jinja_env *outer;

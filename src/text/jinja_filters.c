@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "text/jinja_native.h"
 #include "text/jinja_unicode.h"
-#include "text/jinja_value.h"
 
 static lf_status filter_default(jinja_run *run, jinja_call *call, jinja_value *out)
 {

@@ -6,8 +6,8 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "text/jinja_native.h"
 #include "text/jinja_string.h"
-#include "text/jinja_value.h"
 
 // --- attribute paths: "a.b.0" --------------------------------------------------------------------
 

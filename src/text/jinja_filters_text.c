@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "text/jinja_native.h"
 #include "text/jinja_string.h"
 #include "text/jinja_unicode.h"
 

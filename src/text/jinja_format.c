@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "text/jinja_native.h"
 #include "text/jinja_unicode.h"
-#include "text/jinja_value.h"
 
 enum { MAX_PRECISION = JINJA_MAX_PRECISION, NUMBER_BYTES = JINJA_NUMBER_BYTES };
 

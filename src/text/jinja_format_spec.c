@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "text/jinja_native.h"
 #include "text/jinja_unicode.h"
-#include "text/jinja_value.h"
 
 // [[fill]align][sign][z][#][0][width][grouping][.precision][type]
 typedef struct format_spec {

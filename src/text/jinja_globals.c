@@ -7,8 +7,8 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "text/jinja_native.h"
 #include "text/jinja_unicode.h"
-#include "text/jinja_value.h"
 
 enum { MAX_RANGE = 100000 }; // of jinja2's sandbox
 

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "text/jinja_native.h"
 #include "text/jinja_unicode.h"
-#include "text/jinja_value.h"
 
 typedef struct json_writer {
     jinja_builder builder;

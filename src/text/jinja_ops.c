@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "text/jinja_value.h"
+#include "text/jinja_native.h"
 
 static lf_status no_int(jinja_run *run)
 {

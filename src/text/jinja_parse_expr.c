@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "text/jinja_ast.h"
+#include "text/jinja_native.h"
 
 static lf_status parse_or(jinja_parser *parser, jinja_node **out);
 static lf_status parse_unary(jinja_parser *parser, bool with_filter, jinja_node **out);

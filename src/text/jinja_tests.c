@@ -2,7 +2,7 @@
 //
 // Tests: what stands after `is`, and by name in select and reject.
 #include "base/mem.h"
-#include "text/jinja_value.h"
+#include "text/jinja_native.h"
 
 typedef enum kind_test {
     TEST_DEFINED,

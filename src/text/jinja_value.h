@@ -1,25 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Values of the Jinja interpreter and the run that owns them. Everything is allocated from an arena that ends with the
-// run (or, for constants, with the compiled template); nothing is freed earlier, so values are plain structs that are
-// copied. Values do not change once made, with three exceptions that Python has as well: namespaces, iterators, cyclers
-// and joiners.
+// Values of the Jinja interpreter: plain structs that are copied, over memory of a run (jinja_run.h). They do not
+// change once made, with exceptions that Python has as well: namespaces, iterators, loops, cyclers and joiners.
 #ifndef LF_TEXT_JINJA_VALUE_H
 #define LF_TEXT_JINJA_VALUE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "base/buf.h"
-#include "base/status.h"
-#include "text/jinja.h"
-
-#define JINJA_TRY(expression)                                                                                          \
-    do {                                                                                                               \
-        lf_status try_status_ = (expression);                                                                          \
-        if (try_status_) return try_status_;                                                                           \
-    } while (0)
+#include "text/jinja_run.h"
 
 typedef enum jinja_kind {
     JINJA_MISSING, // no value at all: an argument that was not given, a variable not yet set; templates never see it
@@ -43,9 +29,6 @@ typedef enum jinja_kind {
     JINJA_JOINER,
 } jinja_kind;
 
-typedef struct jinja_value jinja_value;
-typedef struct jinja_run jinja_run;
-typedef struct jinja_dict jinja_dict;
 typedef struct jinja_iter jinja_iter;
 typedef struct jinja_loop jinja_loop;
 typedef struct jinja_macro jinja_macro;
@@ -143,77 +126,6 @@ struct jinja_dict {
     uint32_t *index;
     size_t index_size; // power of two, or 0
 };
-
-// --- memory --------------------------------------------------------------------------------------
-
-typedef struct jinja_chunk jinja_chunk;
-
-typedef struct jinja_arena {
-    jinja_chunk *chunks; // newest first
-    size_t total_bytes;
-    size_t limit_bytes;
-    bool over_limit; // the last failure was the limit, not malloc
-} jinja_arena;
-
-void lf__jinja_arena_init(jinja_arena *arena, size_t limit_bytes);
-void lf__jinja_arena_fini(jinja_arena *arena);
-// Aligned, zeroed memory; NULL when there is none or the limit is passed.
-void *lf__jinja_arena_alloc(jinja_arena *arena, size_t bytes);
-// Gives `old` more room, in place where it was the last allocation, else as a copy.
-void *lf__jinja_arena_grow(jinja_arena *arena, void *old, size_t old_bytes, size_t bytes);
-
-// --- run -----------------------------------------------------------------------------------------
-
-// Text under construction. Failures are sticky in the run's `builder_status` and come out of
-// lf__jinja_builder_finish().
-typedef struct jinja_builder {
-    jinja_run *run;
-    char *data;
-    size_t bytes;
-    size_t capacity;
-    lf_status status;
-} jinja_builder;
-
-typedef enum jinja_signal { JINJA_GO_ON, JINJA_BREAK, JINJA_CONTINUE } jinja_signal;
-
-struct jinja_run {
-    jinja_arena arena;
-    lf_jinja_limits limits; // all defaults filled in
-    int64_t now;
-    jinja_dict *context;
-    lf_buf *out;
-    size_t out_start;
-    jinja_builder *capture; // where text goes inside of macros, set blocks and filter blocks; NULL: to `out`
-    uint64_t steps;
-    int depth;
-    int line;            // of the node in work, for messages
-    bool autoescape;     // inside of an autoescape tag
-    uint64_t random;     // state of the filter random; 0 before its first use
-    jinja_signal signal; // a break or continue on its way to its loop
-    lf_error *err;
-};
-
-// Memory from the run's arena in *out; LF_ERR_LIMIT or LF_ERR_NO_MEMORY.
-lf_status lf__jinja_alloc(jinja_run *run, size_t n, size_t element_bytes, void **out);
-// Counts work; LF_ERR_LIMIT when it is too much. `bytes` of text count for less than as many steps.
-lf_status lf__jinja_charge(jinja_run *run, uint64_t steps);
-lf_status lf__jinja_charge_bytes(jinja_run *run, size_t bytes);
-// A search for `part_bytes` in `bytes` of text; preparing a long part is what takes time.
-lf_status lf__jinja_charge_search(jinja_run *run, size_t bytes, size_t part_bytes);
-// Every recursive function of the interpreter is between these two.
-lf_status lf__jinja_enter(jinja_run *run);
-static inline void lf__jinja_leave(jinja_run *run) { run->depth--; }
-// LF_ERR_INVALID with the line in front of the message.
-lf_status lf__jinja_error(jinja_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
-lf_status lf__jinja_error_status(jinja_run *run, lf_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-void lf__jinja_builder_init(jinja_builder *builder, jinja_run *run);
-void lf__jinja_put(jinja_builder *builder, const char *bytes, size_t length);
-void lf__jinja_puts(jinja_builder *builder, const char *text);
-void lf__jinja_put_char(jinja_builder *builder, int32_t code_point);
-void lf__jinja_pad(jinja_builder *builder, int32_t code_point, size_t n);
-lf_status lf__jinja_builder_finish(jinja_builder *builder, jinja_value *out);
 
 // --- making values -------------------------------------------------------------------------------
 
@@ -319,77 +231,5 @@ lf_status lf__jinja_repr(jinja_builder *builder, jinja_value value);
 lf_status lf__jinja_pprint(jinja_builder *builder, jinja_value value);
 lf_status lf__jinja_escape(jinja_run *run, jinja_value value, jinja_value *out); // the markup of a value
 void lf__jinja_put_escaped(jinja_builder *builder, const char *data, size_t bytes);
-
-// --- calling (jinja_call.c) ----------------------------------------------------------------------
-
-typedef struct jinja_named {
-    jinja_string *name;
-    jinja_value value;
-} jinja_named;
-
-typedef struct jinja_args {
-    const jinja_value *items;
-    size_t n_items;
-    const jinja_named *named;
-    size_t n_named;
-} jinja_args;
-
-enum { JINJA_MAX_PARAMS = 6 };
-
-// What a native function gets: the value before the dot or the bar, its parameters (JINJA_MISSING where not given), and
-// all arguments as they came for functions that take any number.
-typedef struct jinja_call {
-    jinja_value self;
-    jinja_value params[JINJA_MAX_PARAMS];
-    const jinja_args *args;
-    const jinja_native *native;
-} jinja_call;
-
-typedef lf_status (*jinja_native_fn)(jinja_run *run, jinja_call *call, jinja_value *out);
-
-struct jinja_native {
-    const char *name;
-    const char *params; // names with commas; a leading '/' : positional only; NULL: anything, in call->args
-    int n_required;
-    jinja_native_fn call;
-    int variant; // for functions that serve several names
-};
-
-lf_status lf__jinja_call_native(jinja_run *run, const jinja_native *native, jinja_value self, const jinja_args *args,
-                                jinja_value *out);
-lf_status lf__jinja_call_value(jinja_run *run, jinja_value callee, const jinja_args *args, jinja_value *out);
-lf_status lf__jinja_bound_new(jinja_run *run, const jinja_native *native, const jinja_value *self, jinja_value *out);
-// Typed parameters with Python's complaint about a wrong type; a missing one leaves *out alone.
-lf_status lf__jinja_param_int(jinja_run *run, const jinja_call *call, int i, int64_t *out);
-lf_status lf__jinja_param_bool(jinja_run *run, const jinja_call *call, int i, bool *out);
-lf_status lf__jinja_param_string(jinja_run *run, const jinja_call *call, int i, jinja_string **out);
-
-// printf-style and str.format() formatting
-enum { JINJA_MAX_PRECISION = 500, JINJA_NUMBER_BYTES = JINJA_MAX_PRECISION + 400 }; // the largest double has 309 digits
-void lf__jinja_real_text(double value, char type, int precision, bool alternate, char *text, size_t bytes);
-lf_status lf__jinja_format_percent(jinja_run *run, const jinja_string *format, jinja_value args, jinja_value *out);
-lf_status lf__jinja_format_braces(jinja_run *run, const jinja_string *format, const jinja_args *args, jinja_value *out);
-lf_status lf__jinja_format_value(jinja_builder *builder, jinja_value value, const char *spec, size_t spec_bytes);
-
-// --- tables --------------------------------------------------------------------------------------
-
-const jinja_native *lf__jinja_filter(const char *name, size_t bytes);
-const jinja_native *lf__jinja_test(const char *name, size_t bytes);
-const jinja_native *lf__jinja_global(const char *name, size_t bytes);
-// The method `name` of a value of this kind; NULL when there is none.
-const jinja_native *lf__jinja_method(jinja_kind kind, const char *name, size_t bytes);
-// The sandbox knows the method but does not let a template call it.
-bool lf__jinja_is_unsafe(jinja_value object, const jinja_string *name);
-const jinja_native *lf__jinja_table_find(const jinja_native *table, size_t n, const char *name, size_t bytes);
-
-// Parts of the filter and method tables, by subject.
-extern const jinja_native lf__jinja_text_filters[];
-extern const size_t lf__jinja_n_text_filters;
-extern const jinja_native lf__jinja_list_filters[];
-extern const size_t lf__jinja_n_list_filters;
-extern const jinja_native lf__jinja_string_methods[];
-extern const size_t lf__jinja_n_string_methods;
-lf_status lf__jinja_filter_tojson(jinja_run *run, jinja_call *call, jinja_value *out);
-lf_status lf__jinja_filter_wordwrap(jinja_run *run, jinja_call *call, jinja_value *out);
 
 #endif
