@@ -10,12 +10,20 @@
 #include "base/mem.h"
 #include "quant/quant.h"
 
-void lf_logical_matrix_shape(const lf_logical_tensor *tensor, int64_t *n_row, int64_t *n_col)
+int lf_logical_shape(const lf_logical_tensor *tensor, int64_t shape[LF_MAX_RANK])
 {
     const lf_stored_tensor *weight = tensor->weight;
-    *n_col = weight->rank ? weight->shape[weight->rank - 1] : 1;
+    for (int i = 0; i < weight->rank; i++) shape[i] = weight->shape[i];
+    return weight->rank;
+}
+
+void lf_logical_matrix_shape(const lf_logical_tensor *tensor, int64_t *n_row, int64_t *n_col)
+{
+    int64_t shape[LF_MAX_RANK];
+    int rank = lf_logical_shape(tensor, shape);
+    *n_col = rank ? shape[rank - 1] : 1;
     *n_row = 1;
-    for (int i = 0; i + 1 < weight->rank; i++) *n_row *= weight->shape[i];
+    for (int i = 0; i + 1 < rank; i++) *n_row *= shape[i];
 }
 
 typedef struct job {

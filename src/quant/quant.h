@@ -75,7 +75,10 @@ typedef struct lf_rect {
     int64_t row, col, n_row, n_col;
 } lf_rect;
 
-// The matrix form of a tensor.
+// The shape of the tensor's values: the stored shape, but packed FP4 holds two values in a byte of its last dimension, so
+// that dimension doubles. What a converter writes into the header of a bf16 copy. Returns the rank.
+int lf_logical_shape(const lf_logical_tensor *tensor, int64_t shape[LF_MAX_RANK]);
+// The matrix form of that shape.
 void lf_logical_matrix_shape(const lf_logical_tensor *tensor, int64_t *n_row, int64_t *n_col);
 
 // What lf_dequant_* met in the data. Zero it before the first call; safe to share only within one thread.
