@@ -14,9 +14,10 @@
 
 static const struct {
     const char *name;
+    size_t length;
     int bits;
 } dtypes[] = {
-#define X(symbol, name, bits) [symbol] = {name, bits},
+#define X(symbol, name, bits) [symbol] = {name, sizeof name - 1, bits},
     LF_DTYPE_MAP(X)
 #undef X
 };
@@ -29,7 +30,7 @@ int lf_dtype_bits(lf_dtype dtype) { return (size_t)dtype < LF_DTYPE_COUNT ? dtyp
 bool lf_dtype_from_name(const char *name, size_t length, lf_dtype *out)
 {
     for (size_t i = 0; i < LF_DTYPE_COUNT; i++) {
-        if (strlen(dtypes[i].name) != length || memcmp(dtypes[i].name, name, length) != 0) continue;
+        if (dtypes[i].length != length || memcmp(dtypes[i].name, name, length) != 0) continue;
         *out = (lf_dtype)i;
         return true;
     }

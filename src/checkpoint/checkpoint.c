@@ -17,17 +17,6 @@
 #include "base/par.h"
 #include "checkpoint/checkpoint_int.h"
 
-struct lf_checkpoint {
-    char *dir;             // OWNED
-    lf__arena names;       // file names, names of the index
-    lf__shard *shards;     // OWNED
-    lf_shard *shard_views; // OWNED, what lf_checkpoint_shard() shows
-    size_t n_shard;
-    lf_stored_tensor *tensors; // OWNED, in ascending order of name
-    size_t count;
-    uint64_t bytes;
-};
-
 // The two file sets that a directory may hold, the better one first.
 typedef struct file_set {
     const char *single, *index, *prefix;
@@ -70,7 +59,8 @@ static bool note_file(lf_checkpoint *ck, listing *out, const char *name)
     static const char *const foreign[] = {".gguf", ".bin", ".pt", ".pth", ".npz", ".onnx"};
     for (size_t i = 0; i < LF_ARRAY_LENGTH(file_sets); i++) out->has_index[i] |= strcmp(name, file_sets[i].index) == 0;
     for (size_t i = 0; i < LF_ARRAY_LENGTH(foreign); i++) {
-        if (has_suffix(name, foreign[i])) snprintf(out->other, sizeof out->other, "%.*s", (int)sizeof out->other - 1, name);
+        if (has_suffix(name, foreign[i]))
+            snprintf(out->other, sizeof out->other, "%.*s", (int)sizeof out->other - 1, name);
     }
     if (!has_suffix(name, ".safetensors") || out->n_shard == LF__MAX_SHARDS) return true;
     const char *copy = lf__arena_copy(&ck->names, (lf__text){name, strlen(name)});
@@ -126,12 +116,6 @@ static void open_shard_file(lf__shard *shard, const char *dir)
     lf__safetensors_read(shard, shard->mapping.data, shard->mapping.bytes);
 }
 
-static void open_shard_range(void *ctx, size_t begin, size_t end, int thread)
-{
-    lf_checkpoint *ck = ctx;
-    for (size_t i = begin; i < end; i++) open_shard_file(&ck->shards[i], ck->dir);
-}
-
 // Takes over the findings of `from`, in order.
 static void move_findings(lf_findings *to, lf_findings *from)
 {
@@ -144,24 +128,75 @@ static void move_findings(lf_findings *to, lf_findings *from)
     lf_findings_fini(from);
 }
 
-// Opens all shards side by side and gathers their tensors, unsorted, into ck->tensors.
-static lf_status open_shards(lf_checkpoint *ck, const char *const *files, size_t n, lf_findings *findings,
-                             lf_error *err)
+typedef struct gathering {
+    const char **names;            // OWNED, as the two below; of the tensors of all shards, shard by shard in order
+    const lf_stored_tensor **from; // BORROWED from the shards
+    uint32_t *order;
+    lf_stored_tensor *to;
+} gathering;
+
+static void copy_tensors(void *ctx, size_t begin, size_t end, int thread)
 {
-    ck->shards = calloc(n ? n : 1, sizeof *ck->shards);
-    ck->shard_views = calloc(n ? n : 1, sizeof *ck->shard_views);
-    if (!ck->shards || !ck->shard_views) return lf_error_no_memory(err, n * sizeof *ck->shards);
-    ck->n_shard = n;
-    for (size_t i = 0; i < n; i++) {
-        ck->shards[i].file_name = files[i];
-        ck->shards[i].mapping.fd = -1;
+    const gathering *g = ctx;
+    for (size_t i = begin; i < end; i++) g->to[i] = *g->from[g->order[i]];
+}
+
+// Large pages for memory that is filled at once: a tenth of the page faults. A hint.
+static void advise_large_pages(void *memory, size_t bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)memory + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)memory + bytes) / page * page;
+    if (memory && begin < end) (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+}
+
+// The tensors of all shards become one list in order of name. Each shard's part is sorted already, which the sort
+// notices.
+static lf_status gather_tensors(lf_checkpoint *ck, lf_error *err)
+{
+    size_t total = 0, n = 0;
+    for (size_t i = 0; i < ck->n_shard; i++) total += ck->shards[i].count;
+    gathering g = {.names = lf_realloc_array(NULL, total, sizeof *g.names),
+                   .from = lf_realloc_array(NULL, total, sizeof(*g.from)),
+                   .order = lf_realloc_array(NULL, total, sizeof *g.order)};
+    ck->tensors = g.to = lf_realloc_array(NULL, total, sizeof *g.to);
+    bool is_done = g.names && g.from && g.order && g.to;
+    advise_large_pages(g.to, total * sizeof *g.to);
+    for (size_t i = 0; is_done && i < ck->n_shard; i++) {
+        lf__shard *shard = &ck->shards[i];
+        for (size_t k = 0; k < shard->count; k++, n++) {
+            lf_stored_tensor *tensor = &shard->tensors[shard->order[k]];
+            tensor->shard = (uint32_t)i;
+            g.names[n] = tensor->name;
+            g.from[n] = tensor;
+        }
     }
-    lf_par_for_dynamic(n, 1, open_shard_range, ck);
-    size_t total = 0;
-    for (size_t i = 0; i < n; i++) {
+    is_done = is_done && lf__sort_names(g.names, total, g.order);
+    if (is_done) {
+        lf_par_for(total, 1024, copy_tensors, &g);
+        ck->count = total;
+    }
+    free(g.names);
+    free(g.from);
+    free(g.order);
+    for (size_t i = 0; i < ck->n_shard; i++) {
+        lf__shard *shard = &ck->shards[i];
+        free(shard->tensors);
+        free(shard->order);
+        shard->tensors = NULL;
+        shard->order = NULL;
+        shard->count = shard->capacity = 0;
+    }
+    return is_done ? LF_OK : lf_error_no_memory(err, 0);
+}
+
+// The shards are read: their findings and what lf_checkpoint_shard() shows.
+static lf_status view_shards(lf_checkpoint *ck, lf_findings *findings, lf_error *err)
+{
+    ck->shard_views = calloc(ck->n_shard ? ck->n_shard : 1, sizeof *ck->shard_views);
+    if (!ck->shard_views) return lf_error_no_memory(err, ck->n_shard * sizeof *ck->shard_views);
+    for (size_t i = 0; i < ck->n_shard; i++) {
         lf__shard *shard = &ck->shards[i];
         move_findings(findings, &shard->findings);
-        total += shard->count;
         ck->shard_views[i] = (lf_shard){.file_name = shard->file_name,
                                         .header = shard->header,
                                         .header_bytes = shard->header_bytes,
@@ -169,168 +204,12 @@ static lf_status open_shards(lf_checkpoint *ck, const char *const *files, size_t
                                         .n_tensor = shard->count,
                                         .is_refused = shard->is_refused};
     }
-    if (findings->failed) return lf_error_no_memory(err, 0);
-    ck->tensors = lf_realloc_array(NULL, total, sizeof *ck->tensors);
-    if (!ck->tensors) return lf_error_no_memory(err, 0);
-    for (size_t i = 0; i < n; i++) {
-        lf__shard *shard = &ck->shards[i];
-        for (size_t k = 0; k < shard->count; k++) {
-            shard->tensors[k].shard = (uint32_t)i;
-            ck->tensors[ck->count++] = shard->tensors[k];
-        }
-        free(shard->tensors);
-        shard->tensors = NULL;
-        shard->count = shard->capacity = 0;
-    }
-    return LF_OK;
+    return findings->failed ? lf_error_no_memory(err, 0) : LF_OK;
 }
 
-static lf_status sort_tensors(lf_checkpoint *ck, lf_error *err)
+static int compare_shards(const void *name, const void *shard)
 {
-    size_t n = ck->count;
-    const char **names = lf_realloc_array(NULL, n, sizeof *names);
-    uint32_t *order = lf_realloc_array(NULL, n, sizeof *order);
-    lf_stored_tensor *sorted = lf_realloc_array(NULL, n, sizeof *sorted);
-    bool is_done = names && order && sorted;
-    for (size_t i = 0; is_done && i < n; i++) names[i] = ck->tensors[i].name;
-    is_done = is_done && lf__sort_names(names, n, order);
-    for (size_t i = 0; is_done && i < n; i++) sorted[i] = ck->tensors[order[i]];
-    if (is_done) {
-        free(ck->tensors);
-        ck->tensors = sorted;
-        sorted = NULL;
-    }
-    free(names);
-    free(order);
-    free(sorted);
-    return is_done ? LF_OK : lf_error_no_memory(err, 0);
-}
-
-static const char *file_of(const lf_checkpoint *ck, const lf_stored_tensor *tensor)
-{
-    return ck->shards[tensor->shard].file_name;
-}
-
-// Where the copies of one name stand, for a finding.
-static void format_places(const lf_checkpoint *ck, const lf_stored_tensor *first, size_t n, char *dst, size_t dst_bytes)
-{
-    size_t used = 0;
-    for (size_t i = 0; i < n && i < 4 && used < dst_bytes; i++) {
-        int length = snprintf(dst + used, dst_bytes - used, "%s%s at byte %llu", i ? ", " : "", file_of(ck, &first[i]),
-                              (unsigned long long)first[i].file_off);
-        if (length < 0) break;
-        used += (size_t)length;
-    }
-}
-
-// Without an index, a name that several shards hold is an error; the first one stays.
-static size_t keep_unindexed(const lf_checkpoint *ck, const lf_stored_tensor *group, size_t n, lf_findings *findings)
-{
-    if (n > 1) {
-        char places[256];
-        format_places(ck, group, n, places, sizeof places);
-        lf_finding_args args = {.code = "duplicate-tensor",
-                                .severity = LF_SEVERITY_ERROR,
-                                .subject = group->name,
-                                .expected = "one tensor of this name",
-                                .found = places,
-                                .remedy = "add the index file that says which one is meant, or remove the other file"};
-        lf_findings_add(findings, &args, "tensor '%s' stands in %zu shards", group->name, n);
-    }
-    return 0;
-}
-
-// Whether losing the tensor changes the model's numbers silently: an FP8 weight, or its scale.
-static bool belongs_to_fp8(const lf_stored_tensor *tensor)
-{
-    return lf_dtype_is_fp8(tensor->dtype) || tensor->dtype == LF_DTYPE_F8_E8M0 || has_suffix(tensor->name, "scale") ||
-           has_suffix(tensor->name, "scale_inv");
-}
-
-enum { KEEP_NONE = -1 };
-
-// The index is an allowlist per file: of the copies of one name, the one in the mapped file counts. Returns its place
-// in the group.
-static int keep_indexed(const lf_checkpoint *ck, const lf__index *index, const lf__index_entry *entry,
-                        const lf_stored_tensor *group, size_t n, lf_findings *findings)
-{
-    char places[256];
-    if (n == 1 && entry && group->shard == entry->file) return 0; // nearly all of them
-    format_places(ck, group, n, places, sizeof places);
-    if (!entry) {
-        lf_finding_args args = {.code = "tensor-not-in-index",
-                                .severity = belongs_to_fp8(group) ? LF_SEVERITY_ERROR : LF_SEVERITY_WARNING,
-                                .subject = group->name,
-                                .expected = "an entry of the index",
-                                .found = places,
-                                .remedy = "make the index again from the shards"};
-        lf_findings_add(findings, &args, "tensor '%s' is in a shard but not in the index: not used", group->name);
-        return KEEP_NONE;
-    }
-    int kept = KEEP_NONE;
-    for (size_t i = 0; i < n; i++) {
-        if (group[i].shard == entry->file) kept = (int)i;
-    }
-    if (kept == KEEP_NONE && ck->shards[entry->file].is_refused) return KEEP_NONE; // the shard's finding covers it
-    lf_finding_args args = {.code = kept == KEEP_NONE ? "tensor-misplaced" : "tensor-elsewhere",
-                            .severity = kept == KEEP_NONE ? LF_SEVERITY_ERROR : LF_SEVERITY_WARNING,
-                            .subject = group->name,
-                            .expected = index->files[entry->file],
-                            .found = places,
-                            .remedy = "make the index again from the shards, or download them again"};
-    if (kept == KEEP_NONE) {
-        lf_findings_add(findings, &args, "the index maps '%s' to a shard that does not hold it", group->name);
-    } else if (n > 1) {
-        lf_findings_add(findings, &args, "tensor '%s' stands in %zu shards: the one of the index is used", group->name,
-                        n);
-    }
-    return kept;
-}
-
-static void report_missing(const lf_checkpoint *ck, const lf__index *index, const lf__index_entry *entry,
-                           lf_findings *findings)
-{
-    if (ck->shards[entry->file].is_refused) return;
-    lf_finding_args args = {.code = "tensor-missing",
-                            .severity = LF_SEVERITY_ERROR,
-                            .subject = entry->name,
-                            .expected = index->files[entry->file],
-                            .found = "no shard with this tensor",
-                            .remedy = "download the shard again, or make the index again from the shards"};
-    lf_findings_add(findings, &args, "the index names '%s', which no shard holds", entry->name);
-}
-
-// Joins the sorted tensors with the sorted index (NULL: there is none); afterwards each name stands once.
-static void join_index(lf_checkpoint *ck, const lf__index *index, lf_findings *findings)
-{
-    size_t kept = 0, at_entry = 0;
-    for (size_t begin = 0; begin < ck->count;) {
-        const char *name = ck->tensors[begin].name;
-        size_t end = begin + 1;
-        while (end < ck->count && strcmp(ck->tensors[end].name, name) == 0) end++;
-        const lf_stored_tensor *group = &ck->tensors[begin];
-        int choice;
-        if (index) {
-            int order = 1;
-            for (; at_entry < index->count; at_entry++) {
-                order = strcmp(index->entries[at_entry].name, name);
-                if (order >= 0) break;
-                report_missing(ck, index, &index->entries[at_entry], findings);
-            }
-            bool is_mapped = at_entry < index->count && order == 0;
-            choice =
-                keep_indexed(ck, index, is_mapped ? &index->entries[at_entry] : NULL, group, end - begin, findings);
-            at_entry += is_mapped;
-        } else {
-            choice = (int)keep_unindexed(ck, group, end - begin, findings);
-        }
-        if (choice != KEEP_NONE) ck->tensors[kept++] = group[choice];
-        begin = end;
-    }
-    for (; index && at_entry < index->count; at_entry++) report_missing(ck, index, &index->entries[at_entry], findings);
-    ck->count = kept;
-    ck->bytes = 0;
-    for (size_t i = 0; i < kept; i++) ck->bytes += ck->tensors[i].bytes;
+    return strcmp(name, ((const lf__shard *)shard)->file_name);
 }
 
 static void note_leftovers(const lf_checkpoint *ck, const listing *files, const lf__index *index,
@@ -338,9 +217,7 @@ static void note_leftovers(const lf_checkpoint *ck, const listing *files, const 
 {
     for (size_t i = 0; i < files->n_shard; i++) {
         const char *name = files->shards[i];
-        bool is_used = false;
-        for (size_t k = 0; k < ck->n_shard && !is_used; k++) is_used = strcmp(ck->shards[k].file_name, name) == 0;
-        if (is_used) continue;
+        if (ck->n_shard && bsearch(name, ck->shards, ck->n_shard, sizeof *ck->shards, compare_shards)) continue;
         lf_findings_add(
             findings, &(lf_finding_args){.code = "file-unused", .severity = LF_SEVERITY_NOTE, .subject = name},
             index_name ? "%s is not named by %s: not used" : "%s is not used: model.safetensors is the checkpoint",
@@ -359,31 +236,21 @@ static void note_leftovers(const lf_checkpoint *ck, const listing *files, const 
     }
 }
 
-// Reads the index of a file set; false when there is none or it is unusable.
-static bool load_index(lf_checkpoint *ck, lf__index *index, const char *name, lf_findings *findings)
+// The shards that an index of file set `set` may name: all that are not of the other set. Which of them count is known
+// when it is read.
+static size_t indexed_files(const listing *files, size_t set, const char **out)
 {
-    lf_error err;
-    lf_mapping mapping;
-    char *path = lf_path_join(ck->dir, name);
-    if (!path) {
-        findings->failed = true;
-        return false;
+    size_t n = 0;
+    for (size_t i = 0; i < files->n_shard; i++) {
+        bool is_other = false;
+        for (size_t k = 0; k < LF_ARRAY_LENGTH(file_sets); k++) {
+            const file_set *other = &file_sets[k];
+            is_other |= k != set && (strncmp(files->shards[i], other->prefix, strlen(other->prefix)) == 0 ||
+                                     strcmp(files->shards[i], other->single) == 0);
+        }
+        if (!is_other) out[n++] = files->shards[i];
     }
-    lf_status status = lf_mapping_open(&mapping, path, &err);
-    free(path);
-    lf_finding_args args = {.code = "index-unreadable", .severity = LF_SEVERITY_ERROR, .subject = name};
-    if (status) {
-        lf_findings_add(findings, &args, "%s", err.message);
-        return false;
-    }
-    bool is_read = false;
-    if (mapping.bytes > LF__MAX_INDEX_BYTES) {
-        lf_findings_add(findings, &args, "%s is larger than %d bytes", name, LF__MAX_INDEX_BYTES);
-    } else {
-        is_read = lf__index_read(index, &ck->names, (const char *)mapping.data, mapping.bytes, name, findings);
-    }
-    lf_mapping_close(&mapping);
-    return is_read;
+    return n;
 }
 
 // The shards to open when no index names them.
@@ -420,39 +287,134 @@ static lf_status nothing_here(const lf_checkpoint *ck, const listing *files, lf_
     return lf_error_hint(err, "name the directory that holds the model's files");
 }
 
-// Chooses the file set, opens its shards and joins them with the index.
+// Reads the index of a file set; false when there is none or it is unusable.
+static bool load_index(lf_checkpoint *ck, lf__index *index, const char *name, lf_findings *findings)
+{
+    lf_error err;
+    lf_mapping mapping;
+    char *path = lf_path_join(ck->dir, name);
+    if (!path) {
+        findings->failed = true;
+        return false;
+    }
+    lf_status status = lf_mapping_open(&mapping, path, &err);
+    free(path);
+    lf_finding_args args = {.code = "index-unreadable", .severity = LF_SEVERITY_ERROR, .subject = name};
+    if (status) {
+        lf_findings_add(findings, &args, "%s", err.message);
+        return false;
+    }
+    bool is_read = false;
+    if (mapping.bytes > LF__MAX_INDEX_BYTES) {
+        lf_findings_add(findings, &args, "%s is larger than %d bytes", name, LF__MAX_INDEX_BYTES);
+    } else {
+        is_read = lf__index_read(index, &ck->names, (const char *)mapping.data, mapping.bytes, name, findings);
+    }
+    lf_mapping_close(&mapping);
+    return is_read;
+}
+
+// Files that are read side by side: the index, and every shard that it may name.
+typedef struct reading {
+    lf_checkpoint *ck;
+    const char *index_name; // NULL: there is none
+    lf__index index;
+    bool has_index; // it was read
+    lf_findings *findings;
+    lf__shard *shards; // OWNED, one per file that was read
+    size_t n_shard;
+} reading;
+
+static void read_files(void *ctx, size_t begin, size_t end, int thread)
+{
+    reading *r = ctx;
+    for (size_t i = begin; i < end; i++) {
+        if (i > 0) {
+            open_shard_file(&r->shards[i - 1], r->ck->dir);
+        } else if (r->index_name) { // the longest piece of work: first
+            r->has_index = load_index(r->ck, &r->index, r->index_name, r->findings);
+        }
+    }
+}
+
+static lf_status read_all(reading *r, const char *const *files, size_t n, lf_error *err)
+{
+    r->shards = calloc(n ? n : 1, sizeof *r->shards);
+    if (!r->shards) return lf_error_no_memory(err, n * sizeof *r->shards);
+    r->n_shard = n;
+    for (size_t i = 0; i < n; i++) {
+        r->shards[i].file_name = files[i];
+        r->shards[i].mapping.fd = -1;
+    }
+    lf_par_for_dynamic(n + 1, 1, read_files, r);
+    return LF_OK;
+}
+
+static void drop_shards(reading *r)
+{
+    for (size_t i = 0; i < r->n_shard; i++) lf__shard_fini(&r->shards[i]);
+    free(r->shards);
+    r->shards = NULL;
+    r->n_shard = 0;
+}
+
+// The shards that were read become the checkpoint's: those in `files`, in this order. A file that was not read is not
+// in the directory, or has no name that one expects of a shard.
+static lf_status take_shards(reading *r, const char *const *files, size_t n, lf_error *err)
+{
+    lf_checkpoint *ck = r->ck;
+    ck->shards = calloc(n ? n : 1, sizeof *ck->shards);
+    if (!ck->shards) return lf_error_no_memory(err, n * sizeof *ck->shards);
+    ck->n_shard = n;
+    for (size_t i = 0; i < n; i++) {
+        lf__shard *known = r->n_shard ? bsearch(files[i], r->shards, r->n_shard, sizeof *known, compare_shards) : NULL;
+        if (known) {
+            ck->shards[i] = *known;
+            *known =
+                (lf__shard){.file_name = known->file_name, .mapping.fd = -1}; // emptied; files stand once in `files`
+        } else {
+            ck->shards[i] = (lf__shard){.file_name = files[i], .mapping.fd = -1};
+            open_shard_file(&ck->shards[i], ck->dir);
+        }
+    }
+    drop_shards(r);
+    return LF_OK;
+}
+
+// Chooses the file set, reads its files and joins the shards with the index.
 static lf_status open_files(lf_checkpoint *ck, const listing *files, lf_findings *findings, lf_error *err)
 {
-    lf__index index = {0};
+    reading r = {.ck = ck, .findings = findings};
     lf_status status = LF_OK;
+    size_t n = 0, at = 0;
     const char **chosen = lf_realloc_array(NULL, files->n_shard, sizeof *chosen);
     if (!chosen) return lf_error_no_memory(err, 0);
-    size_t n = 0;
-    const char *index_name = NULL;
-    bool has_index = false;
-    for (size_t i = 0; i < LF_ARRAY_LENGTH(file_sets) && n == 0 && !index_name; i++) {
-        const file_set *set = &file_sets[i];
-        if (files->has_index[i]) {
-            index_name = set->index;
-            has_index = load_index(ck, &index, set->index, findings);
-        }
-        if (!has_index) n = unindexed_files(files, set, chosen, findings, index_name != NULL);
+    for (; at < LF_ARRAY_LENGTH(file_sets) && n == 0 && !r.index_name; at++) {
+        r.index_name = files->has_index[at] ? file_sets[at].index : NULL;
+        n = r.index_name ? indexed_files(files, at, chosen)
+                         : unindexed_files(files, &file_sets[at], chosen, findings, false);
     }
-    if (n == 0 && !index_name) {
+    if (n == 0 && !r.index_name) {
         status = nothing_here(ck, files, err);
         goto out;
     }
-    status = has_index ? open_shards(ck, index.files, index.n_file, findings, err)
-                       : open_shards(ck, chosen, n, findings, err);
-    if (!status) status = sort_tensors(ck, err);
+    status = read_all(&r, chosen, n, err);
     if (status) goto out;
-    join_index(ck, has_index ? &index : NULL, findings);
-    note_leftovers(ck, files, has_index ? &index : NULL, index_name, findings);
+    if (r.index_name && !r.has_index) { // a broken index: what it would have named is still looked at
+        n = unindexed_files(files, &file_sets[at - 1], chosen, findings, true);
+    }
+    status = r.has_index ? take_shards(&r, r.index.files, r.index.n_file, err) : take_shards(&r, chosen, n, err);
+    if (!status) status = view_shards(ck, findings, err);
+    if (!status) status = gather_tensors(ck, err);
+    if (status) goto out;
+    lf__join_index(ck, r.has_index ? &r.index : NULL, findings);
+    note_leftovers(ck, files, r.has_index ? &r.index : NULL, r.index_name, findings);
     if (findings->failed) status = lf_error_no_memory(err, 0);
 
 out:
+    drop_shards(&r);
     free(chosen);
-    lf__index_fini(&index);
+    lf__index_fini(&r.index);
     return status;
 }
 

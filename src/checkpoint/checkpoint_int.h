@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/file.h"
@@ -28,7 +29,10 @@ typedef struct lf__text {
     size_t length;
 } lf__text;
 
-bool lf__text_is(lf__text text, const char *literal);
+static inline bool lf__text_is(lf__text text, const char *literal)
+{
+    return strlen(literal) == text.length && memcmp(text.bytes, literal, text.length) == 0;
+}
 
 // Strings that live as long as their owner, cut from large blocks.
 typedef struct lf__arena {
@@ -40,8 +44,8 @@ void lf__arena_fini(lf__arena *arena);
 // A NUL-terminated copy; NULL when memory is gone.
 const char *lf__arena_copy(lf__arena *arena, lf__text text);
 
-// order[0..n) = the indices of `names` in memcmp order, equal names by index. Never quadratic, whatever the names are:
-// they are sorted 8 bytes at a time, so the work is bounded by (total bytes / 8) log n. false when memory is gone.
+// order[0..n) = the indices of `names` in memcmp order, equal names by index. One pass when they are in order already;
+// never more than (total bytes) log (number of ascending runs). false when memory is gone.
 bool lf__sort_names(const char *const *names, size_t n, uint32_t *order);
 
 // A pull reader of JSON text, strict: no extensions, no duplicate handling (callers see every key), UTF-8 checked
@@ -58,9 +62,18 @@ void lf__pull_init(lf__pull *pull, const char *text, size_t length);
 void lf__pull_fini(lf__pull *pull);
 // Records the problem at the current place and returns false.
 bool lf__pull_fail(lf__pull *pull, const char *problem);
-void lf__pull_space(lf__pull *pull);
+static inline void lf__pull_space(lf__pull *pull)
+{
+    while (pull->at < pull->end && (*pull->at == ' ' || *pull->at == '\n' || *pull->at == '\r' || *pull->at == '\t')) {
+        pull->at++;
+    }
+}
 // The next byte after white space, '\0' at the end: tells what kind of value comes.
-char lf__pull_peek(lf__pull *pull);
+static inline char lf__pull_peek(lf__pull *pull)
+{
+    lf__pull_space(pull);
+    return pull->at < pull->end ? *pull->at : '\0';
+}
 // Enters an object or array.
 bool lf__pull_open(lf__pull *pull, char bracket);
 // The next member's key, ':' consumed; false at the closing brace or on a problem. *is_first starts as true.
@@ -86,7 +99,8 @@ typedef struct lf__shard {
     lf_mapping mapping;
     const uint8_t *header; // VIEW of the JSON text
     size_t header_bytes;
-    lf_stored_tensor *tensors; // OWNED until they are merged; in ascending order of name
+    lf_stored_tensor *tensors; // OWNED until they are merged; as the header lists them
+    uint32_t *order;           // OWNED, of the same length: their ascending order of name
     size_t count, capacity;
     lf__arena names;
     lf_findings findings; // of this shard alone, so that shards can be read side by side
@@ -118,5 +132,20 @@ typedef struct lf__index {
 bool lf__index_read(lf__index *index, lf__arena *arena, const char *text, size_t length, const char *subject,
                     lf_findings *findings);
 void lf__index_fini(lf__index *index);
+
+struct lf_checkpoint {
+    char *dir;             // OWNED
+    lf__arena names;       // file names, names of the index
+    lf__shard *shards;     // OWNED
+    lf_shard *shard_views; // OWNED, what lf_checkpoint_shard() shows
+    size_t n_shard;
+    lf_stored_tensor *tensors; // OWNED, in ascending order of name
+    size_t count;
+    uint64_t bytes;
+};
+
+// Joins the sorted tensors with the index (NULL: there is none) and reports where they disagree; afterwards each name
+// stands once.
+void lf__join_index(lf_checkpoint *checkpoint, const lf__index *index, lf_findings *findings);
 
 #endif

@@ -16,6 +16,7 @@ typedef struct reader {
     const char *subject;
     lf_findings *findings;
     const char *last_file; // names of one shard mostly follow each other
+    size_t last_length;
     uint32_t last_id;
     uint32_t *by_name; // OWNED
     size_t by_name_capacity;
@@ -57,10 +58,7 @@ static int compare_file(const char *file, lf__text text)
 static bool intern_file(reader *r, lf__text text, uint32_t *id)
 {
     lf__index *index = r->index;
-    if (r->last_file && compare_file(r->last_file, text) == 0) {
-        *id = r->last_id;
-        return true;
-    }
+    r->last_length = text.length;
     size_t low = 0, high = index->n_file;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -113,9 +111,29 @@ static bool sort_files(reader *r)
     return is_done;
 }
 
-static bool read_mapping(reader *r, lf__text name)
+// Whether the next string is, letter by letter, the file of the entry before; it is then consumed.
+static bool repeats_last_file(reader *r)
+{
+    lf__pull *pull = &r->pull;
+    size_t length = r->last_length;
+    if (!r->last_file || (size_t)(pull->end - pull->at) < length + 2) return false;
+    if (memcmp(pull->at + 1, r->last_file, length) != 0 || pull->at[length + 1] != '"') return false;
+    pull->at += length + 2;
+    return true;
+}
+
+static bool add_entry(reader *r, const char *name, uint32_t file)
 {
     lf__index *index = r->index;
+    if (!lf_array_grow((void **)&index->entries, &index->capacity, index->count + 1, sizeof *index->entries)) {
+        return no_memory(r);
+    }
+    index->entries[index->count++] = (lf__index_entry){name, file};
+    return true;
+}
+
+static bool read_mapping(reader *r, lf__text name)
+{
     lf__text file;
     uint32_t id = 0;
     bool is_bad = false;
@@ -131,9 +149,9 @@ static bool read_mapping(reader *r, lf__text name)
         REFUSE(r, "index-entry", NULL, "%s maps '%s' to something else than a file name", r->subject, copy);
         return lf__pull_skip(&r->pull);
     }
+    if (repeats_last_file(r)) return is_bad || add_entry(r, copy, r->last_id);
     if (!lf__pull_string(&r->pull, &file)) return false;
-    bool is_known = r->last_file && compare_file(r->last_file, file) == 0;
-    if (!is_known && !is_plain_file_name(file)) {
+    if (!is_plain_file_name(file)) {
         REFUSE(r, "index-path", "an index may only name .safetensors files of its own directory: check its source",
                "%s maps '%s' to '%.*s', which is not a plain shard name", r->subject, copy,
                (int)LF_MIN(strnlen(file.bytes, file.length), 100u), file.bytes);
@@ -141,11 +159,8 @@ static bool read_mapping(reader *r, lf__text name)
     }
     if (is_bad) return true;
     if (!intern_file(r, file, &id)) return false;
-    if (!lf_array_grow((void **)&index->entries, &index->capacity, index->count + 1, sizeof *index->entries)) {
-        return no_memory(r);
-    }
-    index->entries[index->count++] = (lf__index_entry){copy, id};
-    return true;
+    if (memchr(file.bytes, '"', file.length)) r->last_file = NULL; // its text is not its letters
+    return add_entry(r, copy, id);
 }
 
 static bool read_metadata(reader *r)
@@ -236,7 +251,9 @@ bool lf__index_read(lf__index *index, lf__arena *arena, const char *text, size_t
         return false;
     }
     lf__pull_init(&r.pull, text, length);
-    bool is_read = read_members(&r);
+    // An entry takes about 90 bytes; the list grows where that is too few.
+    bool is_read = lf_array_grow((void **)&index->entries, &index->capacity, length / 90 + 1, sizeof *index->entries);
+    is_read = is_read ? read_members(&r) : no_memory(&r);
     if (is_read) is_read = (sort_files(&r) && sort_entries(&r)) || no_memory(&r);
     if (r.pull.no_memory) {
         findings->failed = true;

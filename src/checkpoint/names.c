@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tensor names: storage in blocks, and a sort that hostile names cannot slow down. Names of a checkpoint share long
-// prefixes
-// ("model.layers.17.mlp.experts."), which makes strcmp the whole cost of an ordinary sort; here each comparison is one
-// integer.
+// Tensor names: storage in blocks, and a sort for lists that are nearly in order. Names of a checkpoint come in long
+// ascending runs (the writers of headers sort them, a shard holds neighbouring layers), so the sort finds the runs and
+// merges them by leaps; a comparison of two long names is what costs here.
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,11 +15,6 @@ struct lf__arena_block {
 };
 
 enum { BLOCK_BYTES = 256 * 1024 };
-
-bool lf__text_is(lf__text text, const char *literal)
-{
-    return strlen(literal) == text.length && memcmp(text.bytes, literal, text.length) == 0;
-}
 
 void lf__arena_fini(lf__arena *arena)
 {
@@ -53,84 +47,79 @@ const char *lf__arena_copy(lf__arena *arena, lf__text text)
     return copy;
 }
 
-typedef struct keyed_name {
-    uint64_t key; // 8 bytes of the name, most significant first; NUL bytes after its end
-    uint32_t index;
-} keyed_name;
-
-static uint64_t key_at(const char *name)
+// How many of the sorted names stand before `name` (with `or_equal`: are equal to it, too). Looks near the front first:
+// the answer is found in the logarithm of its size.
+static size_t count_before(const char *const *names, const uint32_t *sorted, size_t n, const char *name, bool or_equal)
 {
-    uint64_t key = 0;
-    for (int i = 0; i < 8; i++) {
-        key = key << 8 | (uint8_t)*name;
-        name += *name != '\0';
+    size_t low = 0, high = 1;
+    while (high <= n && strcmp(names[sorted[high - 1]], name) < or_equal) {
+        low = high;
+        high *= 2;
     }
-    return key;
+    high = high <= n ? high - 1 : n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(names[sorted[middle]], name) < or_equal) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
 }
 
-static inline bool is_before(const keyed_name *a, const keyed_name *b)
+// Merges two sorted runs; equal names keep their order.
+static void merge(const char *const *names, uint32_t *dst, const uint32_t *left, size_t n_left, const uint32_t *right,
+                  size_t n_right)
 {
-    return a->key != b->key ? a->key < b->key : a->index < b->index;
+    while (n_left && n_right) {
+        size_t n = count_before(names, left, n_left, names[right[0]], true);
+        memcpy(dst, left, n * sizeof *dst);
+        dst += n, left += n, n_left -= n;
+        if (n_left == 0) break;
+        n = count_before(names, right, n_right, names[left[0]], false);
+        memcpy(dst, right, n * sizeof *dst);
+        dst += n, right += n, n_right -= n;
+    }
+    memcpy(dst, n_left ? left : right, (n_left + n_right) * sizeof *dst);
 }
 
-static void insertion_sort(keyed_name *items, size_t n)
+// Where the ascending runs of `names` begin, and n at the end; returns their number.
+static size_t find_runs(const char *const *names, size_t n, uint32_t *starts)
 {
-    for (size_t i = 1; i < n; i++) {
-        keyed_name item = items[i];
-        size_t at = i;
-        for (; at > 0 && is_before(&item, &items[at - 1]); at--) items[at] = items[at - 1];
-        items[at] = item;
+    size_t n_run = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i == 0 || strcmp(names[i - 1], names[i]) > 0) starts[n_run++] = (uint32_t)i;
     }
-}
-
-// qsort() for one element type: the comparison is inlined, which is most of the time here. `spare` holds n items.
-// Halves that are in order already are not merged, so that sorted runs cost one pass.
-static void merge_sort(keyed_name *items, keyed_name *spare, size_t n)
-{
-    enum { SMALL = 16 };
-    if (n <= SMALL) {
-        insertion_sort(items, n);
-        return;
-    }
-    size_t half = n / 2;
-    merge_sort(items, spare, half);
-    merge_sort(items + half, spare, n - half);
-    if (is_before(&items[half - 1], &items[half])) return;
-    memcpy(spare, items, half * sizeof *items);
-    for (size_t left = 0, right = half, to = 0; left < half; to++) {
-        bool takes_right = right < n && is_before(&items[right], &spare[left]);
-        items[to] = takes_right ? items[right++] : spare[left++];
-    }
-}
-
-// Sorts names that agree in their first `depth` bytes, none of which is their end. The recursion is at most
-// LF__MAX_NAME_BYTES / 8 deep.
-static void sort_from(const char *const *names, keyed_name *items, keyed_name *spare, size_t n, size_t depth)
-{
-    for (size_t i = 0; i < n; i++) items[i].key = key_at(names[items[i].index] + depth);
-    merge_sort(items, spare, n);
-    for (size_t begin = 0; begin < n;) {
-        size_t end = begin + 1;
-        while (end < n && items[end].key == items[begin].key) end++;
-        bool has_ended = (items[begin].key & 0xff) == 0; // then all of the run are the same name
-        if (end - begin > 1 && !has_ended) sort_from(names, items + begin, spare, end - begin, depth + 8);
-        begin = end;
-    }
+    starts[n_run] = (uint32_t)n;
+    return n_run;
 }
 
 bool lf__sort_names(const char *const *names, size_t n, uint32_t *order)
 {
     if (n == 0) return true;
-    if (n > UINT32_MAX) return false;
-    keyed_name *items = lf_realloc_array(NULL, n, sizeof *items);
-    keyed_name *spare = lf_realloc_array(NULL, n, sizeof *spare);
-    bool is_done = items && spare;
-    if (is_done) {
-        for (size_t i = 0; i < n; i++) items[i].index = (uint32_t)i;
-        sort_from(names, items, spare, n, 0);
-        for (size_t i = 0; i < n; i++) order[i] = items[i].index;
+    if (n >= UINT32_MAX) return false;
+    uint32_t *starts = lf_realloc_array(NULL, n + 1, sizeof *starts), *spare = NULL;
+    if (!starts) return false;
+    size_t n_run = find_runs(names, n, starts);
+    uint32_t *from = order;
+    for (size_t i = 0; i < n; i++) order[i] = (uint32_t)i;
+    uint32_t *to = spare = n_run > 1 ? lf_realloc_array(NULL, n, sizeof *spare) : NULL;
+    bool is_done = n_run == 1 || spare;
+    while (is_done && n_run > 1) {
+        size_t n_merged = 0;
+        for (size_t run = 0; run < n_run; run += 2) { // the last one may be alone: `middle` is then its end
+            size_t begin = starts[run], middle = starts[run + 1], end = starts[LF_MIN(run + 2, n_run)];
+            merge(names, to + begin, from + begin, middle - begin, from + middle, end - middle);
+            starts[n_merged++] = (uint32_t)begin;
+        }
+        starts[n_run = n_merged] = (uint32_t)n;
+        uint32_t *done = to;
+        to = from;
+        from = done;
     }
-    free(items);
+    if (is_done && from != order) memcpy(order, from, n * sizeof *order);
+    free(starts);
     free(spare);
     return is_done;
 }

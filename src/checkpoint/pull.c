@@ -3,6 +3,9 @@
 // The JSON pull reader: RFC 8259 and nothing more. It exists beside jansson because headers and indexes hold 200,000
 // entries in megabytes of text that are read once, in order, and because a duplicate key must be seen, not merged.
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include "checkpoint/checkpoint_int.h"
 
@@ -20,19 +23,6 @@ bool lf__pull_fail(lf__pull *pull, const char *problem)
         pull->problem_off = (size_t)(pull->at - pull->begin);
     }
     return false;
-}
-
-void lf__pull_space(lf__pull *pull)
-{
-    while (pull->at < pull->end && (*pull->at == ' ' || *pull->at == '\n' || *pull->at == '\r' || *pull->at == '\t')) {
-        pull->at++;
-    }
-}
-
-char lf__pull_peek(lf__pull *pull)
-{
-    lf__pull_space(pull);
-    return pull->at < pull->end ? *pull->at : '\0';
 }
 
 bool lf__pull_open(lf__pull *pull, char bracket)
@@ -170,8 +160,27 @@ static bool has_special(const char *at)
     return (found & highs) != 0;
 }
 
+#if defined(__SSE2__)
+// The same for 16 bytes at a time, with the place of the first one. Part of every x86-64 processor.
+static const char *skip_sixteens(const char *at, const char *end)
+{
+    const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\'), last_control = _mm_set1_epi8(0x1f);
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        __m128i is_control = _mm_cmpeq_epi8(_mm_max_epu8(bytes, last_control), last_control);
+        __m128i is_end = _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash));
+        unsigned found = (unsigned)_mm_movemask_epi8(_mm_or_si128(is_control, is_end));
+        if (found) return at + __builtin_ctz(found);
+    }
+    return at;
+}
+#endif
+
 static const char *skip_plain(const char *at, const char *end)
 {
+#if defined(__SSE2__)
+    at = skip_sixteens(at, end);
+#endif
     while (end - at >= 8 && !has_special(at)) at += 8;
     while (at < end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20) at++;
     return at;
@@ -320,11 +329,11 @@ size_t lf__utf8_bad_offset(const char *text, size_t length)
 {
     size_t i = 0;
     while (i < length) {
-        uint64_t eight;
-        if (length - i >= sizeof eight) {
-            memcpy(&eight, text + i, sizeof eight);
-            if ((eight & 0x8080808080808080u) == 0) {
-                i += sizeof eight;
+        uint64_t words[4]; // nearly all text is ASCII
+        if (length - i >= sizeof words) {
+            memcpy(words, text + i, sizeof words);
+            if (((words[0] | words[1] | words[2] | words[3]) & 0x8080808080808080u) == 0) {
+                i += sizeof words;
                 continue;
             }
         }

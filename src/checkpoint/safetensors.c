@@ -407,7 +407,13 @@ static bool read_json(lf__shard *shard)
     }
     lf__pull pull;
     lf__pull_init(&pull, text, length);
-    bool is_read = read_members(shard, &pull);
+    // An entry takes about 120 bytes; the list grows where that is too few.
+    if (lf_array_grow((void **)&shard->tensors, &shard->capacity, length / 120 + 1, sizeof *shard->tensors)) {
+        shard->count = 0;
+    } else {
+        pull.no_memory = true;
+    }
+    bool is_read = !pull.no_memory && read_members(shard, &pull);
     const char *object_end = pull.at;
     is_read = is_read && lf__pull_finish(&pull);
     if (is_read) check_padding(shard, text, length, object_end);
@@ -421,35 +427,23 @@ static bool read_json(lf__shard *shard)
     return is_read;
 }
 
-// Puts the tensors in order of name and reports names that stand there twice.
+// Finds the order of the tensors' names and reports names that stand there twice.
 static bool sort_tensors(lf__shard *shard)
 {
     size_t n = shard->count;
-    bool is_done = false;
     if (n == 0) return true;
     const char **names = lf_realloc_array(NULL, n, sizeof *names);
-    uint32_t *order = lf_realloc_array(NULL, n, sizeof *order);
-    lf_stored_tensor *sorted = lf_realloc_array(NULL, n, sizeof *sorted);
-    if (!names || !order || !sorted) goto out;
-    for (size_t i = 0; i < n; i++) names[i] = shard->tensors[i].name;
-    if (!lf__sort_names(names, n, order)) goto out;
-    for (size_t i = 0; i < n; i++) sorted[i] = shard->tensors[order[i]];
-    free(shard->tensors);
-    shard->tensors = sorted;
-    shard->capacity = n;
-    sorted = NULL;
-    for (size_t i = 1; i < n; i++) {
-        const char *name = shard->tensors[i].name;
-        if (strcmp(name, shard->tensors[i - 1].name) != 0) continue;
+    shard->order = lf_realloc_array(NULL, n, sizeof *shard->order);
+    bool is_done = names && shard->order;
+    for (size_t i = 0; is_done && i < n; i++) names[i] = shard->tensors[i].name;
+    is_done = is_done && lf__sort_names(names, n, shard->order);
+    for (size_t i = 1; is_done && i < n; i++) {
+        const char *name = names[shard->order[i]];
+        if (strcmp(name, names[shard->order[i - 1]]) != 0) continue;
         REFUSE(shard, "duplicate-tensor", name, malformed, "tensor '%s' stands in the header of %s twice", name,
                shard->file_name);
     }
-    is_done = true;
-
-out:
     free(names);
-    free(order);
-    free(sorted);
     return is_done;
 }
 
@@ -481,9 +475,21 @@ static void refuse_gap(lf__shard *shard, const lf_stored_tensor *before, const l
     }
 }
 
+// Whether the tensors stand in the header as in the data and cover it exactly: what every writer does.
+static bool is_contiguous(const lf__shard *shard, uint64_t data_bytes)
+{
+    uint64_t end = 0;
+    for (size_t i = 0; i < shard->count; i++) {
+        if (shard->tensors[i].file_off != end) return false;
+        end += shard->tensors[i].bytes; // cannot overflow: this is the end of a data_offsets
+    }
+    return end == data_bytes;
+}
+
 // Rule 4 of the format: sorted by offset, the tensors cover the data exactly.
 static bool check_coverage(lf__shard *shard, uint64_t data_bytes)
 {
+    if (is_contiguous(shard, data_bytes)) return true;
     size_t n = shard->count;
     lf_stored_tensor **places = lf_realloc_array(NULL, n, sizeof *places);
     if (!places) return false;
@@ -535,6 +541,7 @@ void lf__shard_fini(lf__shard *shard)
 {
     if (shard->mapping.data) lf_mapping_close(&shard->mapping);
     free(shard->tensors);
+    free(shard->order);
     lf__arena_fini(&shard->names);
     lf_findings_fini(&shard->findings);
     *shard = (lf__shard){0};

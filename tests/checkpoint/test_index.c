@@ -141,6 +141,31 @@ static void ignores_odd_total_sizes(void **state)
     }
 }
 
+// The file of an entry is compared with the text of the one before, which must not let malformed text through.
+static void reads_repeated_files(void **state)
+{
+    fixture f;
+    assert_true(read_index(&f, "{\"weight_map\":{\"a\":\"x\\\"y.safetensors\",\"b\":\"x\\\"y.safetensors\",\"c\":"
+                               "\"\\u0078\\\"y.safetensors\",\"d\":\"z.safetensors\",\"e\":\"z.safetensors\",\"f\":"
+                               "\"z.safetensorsX.safetensors\"}}"));
+    const uint32_t expected[] = {0, 0, 0, 1, 1, 2};
+    assert_int_equal(f.index.n_file, 3);
+    assert_int_equal(f.index.count, 6);
+    for (size_t i = 0; i < 6; i++) assert_int_equal(f.index.entries[i].file, expected[i]);
+    release(&f);
+
+    static const char *const malformed[] = {
+        "{\"weight_map\":{\"a\":\"x\\\"y.safetensors\",\"b\":\"x\"y.safetensors\"}}",
+        "{\"weight_map\":{\"a\":\"x.safetensors\",\"b\":\"x.safetensors",
+        "{\"weight_map\":{\"a\":\"x.safetensors\",\"b\":\"x.safetensors\"",
+    };
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(malformed); i++) {
+        assert_false(read_index(&f, malformed[i]));
+        assert_finding(&f.findings, "index-json", LF_SEVERITY_ERROR, NULL);
+        release(&f);
+    }
+}
+
 static void bounds_the_number_of_files(void **state)
 {
     lf_buf text = LF_BUF_INIT;
@@ -158,9 +183,10 @@ static void bounds_the_number_of_files(void **state)
 int test_index(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_entries_in_order),  cmocka_unit_test(refuses_paths_that_escape),
-        cmocka_unit_test(reports_bad_entries),     cmocka_unit_test(refuses_what_is_no_index),
-        cmocka_unit_test(ignores_odd_total_sizes), cmocka_unit_test(bounds_the_number_of_files),
+        cmocka_unit_test(reads_entries_in_order),     cmocka_unit_test(refuses_paths_that_escape),
+        cmocka_unit_test(reports_bad_entries),        cmocka_unit_test(refuses_what_is_no_index),
+        cmocka_unit_test(reads_repeated_files),       cmocka_unit_test(ignores_odd_total_sizes),
+        cmocka_unit_test(bounds_the_number_of_files),
     };
     return cmocka_run_group_tests_name("index", tests, NULL, NULL);
 }

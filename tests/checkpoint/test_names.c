@@ -66,6 +66,25 @@ static void sorts_tensor_names(void **state)
     assert_sorted(names, N);
 }
 
+// Every number of runs of every length up to 9, ascending and descending, with equal names in and across runs.
+static void merges_runs(void **state)
+{
+    static char text[100][8];
+    const char *names[100];
+    for (int step = -7; step <= 7; step++) {
+        for (size_t n_run = 0; n_run < 10; n_run++) {
+            for (size_t length = 1; length < 10; length++) {
+                for (size_t i = 0; i < n_run * length; i++) {
+                    int value = 500 + (int)(i / length) * step * 3 + (int)(i % length) * (step + 2);
+                    snprintf(text[i], sizeof text[i], "%03d", value);
+                    names[i] = text[i];
+                }
+                assert_sorted(names, n_run * length);
+            }
+        }
+    }
+}
+
 // Names that share thousands of bytes: the work must stay proportional to the text.
 static void stays_fast_on_long_prefixes(void **state)
 {
@@ -104,6 +123,7 @@ int test_names(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sorts_borders_of_eight_bytes),
         cmocka_unit_test(sorts_tensor_names),
+        cmocka_unit_test(merges_runs),
         cmocka_unit_test(stays_fast_on_long_prefixes),
         cmocka_unit_test(copies_into_the_arena),
     };

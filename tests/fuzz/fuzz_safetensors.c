@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
     for (size_t i = 0; i < shard.count; i++) {
         const lf_stored_tensor *tensor = &shard.tensors[i];
         require(tensor->rank <= LF_MAX_RANK);
-        require(i == 0 || strcmp(shard.tensors[i - 1].name, tensor->name) < 0);
+        require(i == 0 || strcmp(shard.tensors[shard.order[i - 1]].name, shard.tensors[shard.order[i]].name) < 0);
         require(tensor->bytes == checked_bytes(tensor));
         require((tensor->data == NULL) == (tensor->bytes == 0));
         if (tensor->bytes) {
