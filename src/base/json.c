@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/file.h"
 
@@ -118,4 +119,17 @@ lf_status lf_json_string(const json_t *object, const char *key, const char **val
     if (!json_is_string(found)) return wrong_type(key, "a string", found, err);
     *value = json_string_value(found);
     return LF_OK;
+}
+
+json_t *lf_json_lossy_string(const char *text)
+{
+    json_t *value = json_string(text);
+    if (value) return value;
+    char *ascii = strdup(text);
+    for (char *at = ascii; ascii && *at; at++) {
+        if ((unsigned char)*at >= 0x80) *at = '?';
+    }
+    value = json_string(ascii);
+    free(ascii);
+    return value;
 }

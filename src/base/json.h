@@ -17,6 +17,9 @@ lf_status lf_json_load(json_t **out, const char *path, size_t limit_bytes, lf_er
 // Parses text in memory; `subject` names it in errors.
 lf_status lf_json_parse(json_t **out, const char *text, size_t length, const char *subject, lf_error *err);
 
+// Text as a JSON string; bytes that are not UTF-8 (a path may hold some) become '?'. NULL without memory.
+json_t *lf_json_lossy_string(const char *text);
+
 // Typed reads of object[key]. A missing key or null leaves *value alone and is LF_OK; a wrong type or a value outside
 // [min, max] is LF_ERR_FORMAT with the key in it. Integral reals (1e6) are accepted as integers.
 lf_status lf_json_int(const json_t *object, const char *key, int64_t min, int64_t max, int64_t *value, lf_error *err);

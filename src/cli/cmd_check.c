@@ -17,8 +17,12 @@
 //   findings        array of {code, severity, subject, message, expected, found, remedy}, errors first
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
+#include "base/finding_json.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "cli/show.h"
 #include "cli/verbs.h"
@@ -30,6 +34,7 @@ typedef struct check_args {
     bool deep;
     bool all;
     bool json;
+    const char *sarif;
 } check_args;
 
 static const lf_opt check_opts[] = {
@@ -50,6 +55,11 @@ static const lf_opt check_opts[] = {
      .help = "print every finding, not 20 of each kind",
      .offset = offsetof(check_args, all)},
     {.name = "json", .kind = LF_OPT_FLAG, .help = "print JSON", .offset = offsetof(check_args, json)},
+    {.name = "sarif",
+     .kind = LF_OPT_STRING,
+     .metavar = "FILE",
+     .help = "also write the findings as SARIF 2.1.0, for continuous integration",
+     .offset = offsetof(check_args, sarif)},
 };
 
 enum { SHOWN_PER_CODE = 20 };
@@ -167,8 +177,8 @@ static lf_status print_json(const lf_preflight *pf, const char *model, const che
     const lf_findings *findings = &pf->findings;
     const char *architecture = architecture_of(pf);
     json_t *root = json_pack("{s:o, s:b, s:o, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:o}",   //
-                             "model", lf_show_text_json(model), "ok", findings->n_error == 0,                      //
-                             "architecture", architecture ? lf_show_text_json(architecture) : json_null(),         //
+                             "model", lf_json_lossy_string(model), "ok", findings->n_error == 0,                   //
+                             "architecture", architecture ? lf_json_lossy_string(architecture) : json_null(),      //
                              "has_table", pf->has_table, "scheme", lf_quant_scheme(pf->quant),                     //
                              "shards", (json_int_t)lf_checkpoint_n_shard(pf->checkpoint),                          //
                              "tensors", (json_int_t)lf_checkpoint_count(pf->checkpoint),                           //
@@ -177,8 +187,33 @@ static lf_status print_json(const lf_preflight *pf, const char *model, const che
                              "side_tensors", (json_int_t)lf_quant_n_side(pf->quant),                               //
                              "deep", args->deep, "tensor_parallel_size", (json_int_t)args->tensor_parallel_size,   //
                              "errors", (json_int_t)findings->n_error, "warnings", (json_int_t)findings->n_warning, //
-                             "dropped", (json_int_t)findings->n_dropped, "findings", lf_show_findings_json(findings));
+                             "dropped", (json_int_t)findings->n_dropped, "findings", lf_findings_json(findings));
     return lf_show_json(root, err);
+}
+
+// The file of the directory that holds what a finding names: a tensor's shard, the file itself (NULL), or config.json.
+static const char *file_of_subject(void *ctx, const char *subject)
+{
+    const lf_preflight *pf = ctx;
+    const lf_stored_tensor *tensor = lf_checkpoint_find(pf->checkpoint, subject);
+    if (tensor) return lf_checkpoint_shard(pf->checkpoint, tensor->shard)->file_name;
+    static const char *const ends[] = {".json", ".safetensors", ".jinja", ".model"};
+    size_t length = strlen(subject);
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(ends); i++) {
+        size_t end = strlen(ends[i]);
+        if (length > end && strcmp(subject + length - end, ends[i]) == 0) return NULL;
+    }
+    return "config.json";
+}
+
+static lf_status write_sarif(lf_preflight *pf, const char *path, lf_error *err)
+{
+    json_t *log = lf_findings_sarif(&pf->findings, lf_checkpoint_dir(pf->checkpoint), file_of_subject, pf);
+    char *text = log ? json_dumps(log, JSON_INDENT(2)) : NULL;
+    json_decref(log);
+    lf_status status = text ? lf_file_write(path, text, strlen(text), err) : lf_error_no_memory(err, 0);
+    free(text);
+    return status;
 }
 
 static int run_check(const lf_verb *verb, int argc, char **argv)
@@ -199,6 +234,7 @@ static int run_check(const lf_verb *verb, int argc, char **argv)
     if (!status) status = check_ranks(&pf, args.tensor_parallel_size, &err);
     if (!status && args.deep) status = check_data(&pf, &err);
     if (!status && pf.findings.failed) status = lf_error_no_memory(&err, 0);
+    if (!status && args.sarif) status = write_sarif(&pf, args.sarif, &err);
     int exit_status = pf.findings.n_error ? lf_status_exit(LF_ERR_FINDINGS) : 0;
     if (!status && args.json)
         status = print_json(&pf, model, &args, &err);

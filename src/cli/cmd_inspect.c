@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "cli/show.h"
 #include "cli/verbs.h"
@@ -149,8 +150,8 @@ static json_t *tensors_json(const lf_preflight *pf, const char *pattern)
         json_array_append_new(
             list, json_pack("{s:s, s:s, s:o, s:o, s:I, s:I, s:s, s:s?}", "name", tensor->name, "dtype",
                             lf_dtype_name(tensor->dtype), "shape", shape_json(tensor), "file",
-                            lf_show_text_json(lf_checkpoint_shard(pf->checkpoint, tensor->shard)->file_name), "offset",
-                            (json_int_t)tensor->file_off, "bytes", (json_int_t)tensor->bytes, "layout",
+                            lf_json_lossy_string(lf_checkpoint_shard(pf->checkpoint, tensor->shard)->file_name),
+                            "offset", (json_int_t)tensor->file_off, "bytes", (json_int_t)tensor->bytes, "layout",
                             lf_scale_layout_name(logical ? logical->layout : LF_SCALE_NONE), "scale",
                             logical && logical->scale ? logical->scale->name : NULL));
     }
@@ -162,8 +163,9 @@ static json_t *shards_json(const lf_preflight *pf)
     json_t *list = json_array();
     for (size_t i = 0; i < lf_checkpoint_n_shard(pf->checkpoint); i++) {
         const lf_shard *shard = lf_checkpoint_shard(pf->checkpoint, i);
-        json_array_append_new(list, json_pack("{s:o, s:I, s:I}", "file", lf_show_text_json(shard->file_name), "bytes",
-                                              (json_int_t)shard->file_bytes, "tensors", (json_int_t)shard->n_tensor));
+        json_array_append_new(list,
+                              json_pack("{s:o, s:I, s:I}", "file", lf_json_lossy_string(shard->file_name), "bytes",
+                                        (json_int_t)shard->file_bytes, "tensors", (json_int_t)shard->n_tensor));
     }
     return list;
 }
@@ -196,17 +198,17 @@ static lf_status print_json(const lf_preflight *pf, const char *model, const ins
     totals sums = count(pf);
     const char *architecture = architecture_of(pf);
     json_t *root =
-        json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",     //
-                  "model", lf_show_text_json(model),                                            //
-                  "architecture", architecture ? lf_show_text_json(architecture) : json_null(), //
-                  "config", config_json(pf), "scheme", lf_quant_scheme(pf->quant),              //
-                  "shards", shards_json(pf), "dtypes", dtypes_json(&sums),                      //
-                  "tensors", (json_int_t)lf_checkpoint_count(pf->checkpoint),                   //
-                  "bytes", (json_int_t)lf_checkpoint_bytes(pf->checkpoint),                     //
-                  "quantized", (json_int_t)lf_quant_n_quantized(pf->quant),                     //
-                  "side_tensors", (json_int_t)lf_quant_n_side(pf->quant),                       //
-                  "parameters", (json_int_t)sums.n_parameter,                                   //
-                  "bf16_bytes", (json_int_t)(2 * sums.n_parameter),                             //
+        json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",        //
+                  "model", lf_json_lossy_string(model),                                            //
+                  "architecture", architecture ? lf_json_lossy_string(architecture) : json_null(), //
+                  "config", config_json(pf), "scheme", lf_quant_scheme(pf->quant),                 //
+                  "shards", shards_json(pf), "dtypes", dtypes_json(&sums),                         //
+                  "tensors", (json_int_t)lf_checkpoint_count(pf->checkpoint),                      //
+                  "bytes", (json_int_t)lf_checkpoint_bytes(pf->checkpoint),                        //
+                  "quantized", (json_int_t)lf_quant_n_quantized(pf->quant),                        //
+                  "side_tensors", (json_int_t)lf_quant_n_side(pf->quant),                          //
+                  "parameters", (json_int_t)sums.n_parameter,                                      //
+                  "bf16_bytes", (json_int_t)(2 * sums.n_parameter),                                //
                   "errors", (json_int_t)pf->findings.n_error, "warnings", (json_int_t)pf->findings.n_warning);
     if (root && args->tensors) json_object_set_new(root, "tensor_list", tensors_json(pf, pattern));
     return lf_show_json(root, err);

@@ -15,11 +15,6 @@
 // Prints findings, errors first, those of one code together; at most `per_code` of each code (0: all), with the number
 // of the rest.
 void lf_show_findings(FILE *stream, const lf_findings *findings, size_t per_code);
-// An array of {code, severity, subject, message, expected, found, remedy}, errors first; absent fields are "". NULL
-// without memory.
-json_t *lf_show_findings_json(const lf_findings *findings);
-// Text as a JSON string; bytes that are not UTF-8 (a path may hold some) become '?'. NULL without memory.
-json_t *lf_show_text_json(const char *text);
 // Prints `root` (a reference that is taken, NULL: memory was gone) on stdout.
 lf_status lf_show_json(json_t *root, lf_error *err);
 // "12.3 MiB" into dst; returns dst.

@@ -11,22 +11,10 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/finding_json.h"
 #include "landfall.h"
 #include "model/preflight.h"
 #include "verify/verify_int.h"
-
-static json_t *findings_json(const lf_findings *findings)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < findings->count; i++) {
-        const lf_finding *finding = &findings->items[i];
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "code", finding->code, "severity",
-                                              lf_severity_name(finding->severity), "subject", finding->subject,
-                                              "message", finding->message, "expected", finding->expected, "found",
-                                              finding->found, "remedy", finding->remedy));
-    }
-    return list;
-}
 
 // Runs the strict check and puts what it saw into the report. `has_vision` tells the gates about images. Returns
 // whether gate B makes sense: a checkpoint with errors is never loaded.
@@ -68,7 +56,7 @@ static lf_status run_preflight(const lf_verify_options *options, json_t *report,
         snprintf(result.detail, sizeof result.detail, "%zu tensors, %zu quantized, %zu warnings",
                  lf_checkpoint_count(preflight.checkpoint), lf_quant_n_quantized(preflight.quant), findings->n_warning);
     }
-    result.evidence = json_pack("{s:o}", "findings", findings_json(findings));
+    result.evidence = json_pack("{s:o}", "findings", lf_findings_json(findings));
     lf__steps_add(steps, "preflight.check", &result, NULL);
 
 out:

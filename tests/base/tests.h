@@ -8,6 +8,7 @@ int test_buf(void);
 int test_num(void);
 int test_num_kernels(void);
 int test_file(void);
+int test_finding(void);
 int test_json(void);
 int test_misc(void);
 int test_status(void);

@@ -25,6 +25,11 @@ says "the missing scale is named" "$tmp/out" "model.layers.1.mlp.up_proj.weight_
 says "the count is in the last line" "$tmp/out" "failed: "
 expect "renamed scale as JSON" 1 "$landfall" check "$tmp/renamed" --json
 says "json: the finding" "$tmp/out" '"code": "scale-missing"'
+expect "findings as SARIF" 1 "$landfall" check "$tmp/renamed" --sarif "$tmp/log.sarif"
+says "sarif: the rule" "$tmp/log.sarif" '"ruleId": "scale-missing"'
+says "sarif: the shard of the tensor" "$tmp/log.sarif" '.safetensors"'
+says "sarif: the tensor" "$tmp/log.sarif" '"fullyQualifiedName": "model.layers.1.mlp.up_proj.weight"'
+expect "SARIF to a folder that is not there" 3 "$landfall" check "$good" --sarif "$tmp/absent/log.sarif"
 
 # Headers do not show what is in the data: the last bytes of a shard as NaN codes.
 cp -r "$good" "$tmp/damaged"
