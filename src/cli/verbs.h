@@ -10,6 +10,7 @@
 #define LF_VERB_MAP(X)                                                                                                 \
     X(inspect)                                                                                                         \
     X(check)                                                                                                           \
+    X(convert)                                                                                                         \
     X(plan)                                                                                                            \
     X(run)                                                                                                             \
     X(serve)                                                                                                           \

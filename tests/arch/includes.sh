@@ -28,7 +28,8 @@ engine: base checkpoint quant model plan device load
 text: base
 server: base model device load engine text
 verify: base checkpoint quant model plan
-cli: base checkpoint quant model plan device load engine text server verify'
+convert: base checkpoint quant
+cli: base checkpoint quant model plan device load engine text server verify convert'
 
 for folder in src/*/; do
     module=$(basename "$folder")
