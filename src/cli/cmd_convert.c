@@ -19,6 +19,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/finding_json.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "cli/show.h"
 #include "cli/verbs.h"
@@ -158,7 +160,7 @@ static json_t *files_json(const lf_convert *convert)
     json_t *list = json_array();
     for (size_t i = 0; list && i < lf_convert_n_file(convert); i++) {
         const lf_convert_file *file = lf_convert_file_at(convert, i);
-        json_array_append_new(list, json_pack("{s:o, s:s, s:s?}", "name", lf_show_text_json(file->name), "action",
+        json_array_append_new(list, json_pack("{s:o, s:s, s:s?}", "name", lf_json_lossy_string(file->name), "action",
                                               action_name(file->action), "reason", file->reason));
     }
     return list;
@@ -192,8 +194,8 @@ static json_t *result_json(const lf_convert *convert, const lf_convert_result *r
 static lf_status print_json(json_t *root, const char *model, const char *out, lf_error *err)
 {
     if (root) {
-        json_object_set_new(root, "model", lf_show_text_json(model));
-        json_object_set_new(root, "out", lf_show_text_json(out));
+        json_object_set_new(root, "model", lf_json_lossy_string(model));
+        json_object_set_new(root, "out", lf_json_lossy_string(out));
     }
     return lf_show_json(root, err);
 }
@@ -203,7 +205,7 @@ static lf_status show_refusal(const lf_findings *findings, const convert_args *a
 {
     if (args->json) {
         json_t *root = json_pack("{s:b, s:I, s:o}", "ok", 0, "errors", (json_int_t)findings->n_error, "findings",
-                                 lf_show_findings_json(findings));
+                                 lf_findings_json(findings));
         return print_json(root, model, out, err);
     }
     lf_show_findings(stdout, findings, SHOWN_PER_CODE);
