@@ -1,105 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Memory: no step allocates, and an allocation that fails anywhere in opening or submitting is reported and leaks
-// nothing. The linker routes the library's allocations through the wrappers below.
+// nothing.
 #include "tests.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "../support/memory.h"
 #include "base/log.h"
 #include "client.h"
 #include "golden.h"
-
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t n, size_t bytes);
-void *__real_realloc(void *old, size_t bytes);
-void *__real_aligned_alloc(size_t alignment, size_t bytes);
-void __real_free(void *block);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t n, size_t bytes);
-void *__wrap_realloc(void *old, size_t bytes);
-void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
-void __wrap_free(void *block);
-char *__wrap_strdup(const char *text);
-char *__wrap_strndup(const char *text, size_t n);
-int __wrap_asprintf(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static atomic_long n_call, n_live;
-static atomic_long fail_at = -1; // the call, counted from 0, that fails; -1: none
-static atomic_bool has_failed;
-
-static bool fails(void)
-{
-    if (atomic_fetch_add(&n_call, 1) != fail_at) return false;
-    has_failed = true;
-    return true;
-}
-
-static void *count(void *block)
-{
-    if (block) n_live++;
-    return block;
-}
-
-void *__wrap_malloc(size_t bytes) { return fails() ? NULL : count(__real_malloc(bytes)); }
-void *__wrap_calloc(size_t n, size_t bytes) { return fails() ? NULL : count(__real_calloc(n, bytes)); }
-
-void *__wrap_realloc(void *old, size_t bytes)
-{
-    if (fails()) return NULL;
-    void *block = __real_realloc(old, bytes);
-    if (!old) count(block);
-    return block;
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t bytes)
-{
-    return fails() ? NULL : count(__real_aligned_alloc(alignment, bytes));
-}
-
-void __wrap_free(void *block)
-{
-    if (block) n_live--;
-    __real_free(block);
-}
-
-// The C library's own callers of malloc, whose results the library frees.
-char *__wrap_strndup(const char *text, size_t n)
-{
-    size_t length = strnlen(text, n);
-    char *copy = __wrap_malloc(length + 1);
-    if (!copy) return NULL;
-    memcpy(copy, text, length);
-    copy[length] = '\0';
-    return copy;
-}
-
-char *__wrap_strdup(const char *text) { return __wrap_strndup(text, strlen(text)); }
-
-int __wrap_asprintf(char **out, const char *format, ...)
-{
-    if (fails()) return -1;
-    va_list args;
-    va_start(args, format);
-    int length = vasprintf(out, format, args);
-    va_end(args);
-    if (length >= 0) n_live++;
-    return length;
-}
-
-static void start_failing(long call)
-{
-    has_failed = false;
-    n_call = 0;
-    fail_at = call;
-}
 
 // Counts allocations between the first and the last token; called on the engine thread.
 typedef struct counter {
@@ -113,8 +29,8 @@ static lf_verdict count_event(void *ctx, const lf_token_event *event)
 {
     counter *c = ctx;
     pthread_mutex_lock(&c->lock);
-    if (c->at_first == 0) c->at_first = n_call;
-    c->at_last = n_call;
+    if (c->at_first == 0) c->at_first = memory_n_call();
+    c->at_last = memory_n_call();
     if (event->finish) {
         c->is_finished = true;
         pthread_cond_signal(&c->changed);
@@ -175,10 +91,10 @@ static void sweep_open(const lf_engine_options *options)
     for (long call = 0;; call++) {
         lf_engine *engine = NULL;
         lf_error err = {0};
-        long live = n_live;
-        start_failing(call);
+        long live = memory_n_live();
+        memory_fail_at(call);
         lf_status status = lf_engine_open(&engine, options, &err);
-        fail_at = -1;
+        bool has_failed = memory_stop_failing();
         if (status) {
             n_failure++;
             assert_null(engine);
@@ -187,7 +103,7 @@ static void sweep_open(const lf_engine_options *options)
         } else {
             lf_engine_close(engine); // some allocations may fail and be done without
         }
-        assert_int_equal(n_live, live);
+        assert_int_equal(memory_n_live(), live);
         if (!has_failed) break;
     }
     lf_log_set_sink(NULL, NULL);
@@ -225,12 +141,12 @@ static void test_submit_survives_failed_allocations(void **state)
     for (long call = 0;; call++) {
         lf_request *request = NULL;
         lf_error err = {0};
-        long live = n_live;
-        start_failing(call);
+        long live = memory_n_live();
+        memory_fail_at(call);
         counter unused = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
         lf_status status =
             lf_engine_submit(engine, g.prompt, g.n_prompt, &sampling, count_event, &unused, &request, &err);
-        fail_at = -1;
+        bool has_failed = memory_stop_failing();
         if (!status) {
             assert_false(has_failed);
             lf_request_release(request);
@@ -238,7 +154,7 @@ static void test_submit_survives_failed_allocations(void **state)
         }
         assert_int_equal(status, LF_ERR_NO_MEMORY);
         assert_null(request);
-        assert_int_equal(n_live, live);
+        assert_int_equal(memory_n_live(), live);
     }
     lf_engine_close(engine);
     golden_free(&g);

@@ -12,30 +12,11 @@
 
 #include <cmocka.h>
 
-#include "base/json.h"
 #include "base/mem.h"
-#include "model/model.h"
+#include "config_text.h"
 #include "tests.h"
 
 #define LLAMA(rest) "{\"model_type\": \"llama\", \"head_dim\": 64, \"max_position_embeddings\": 4096, " rest "}"
-
-static lf_status try_parse(lf_config *config, const char *text, lf_error *err)
-{
-    json_t *json = NULL;
-    *err = (lf_error){0};
-    assert_int_equal(lf_json_parse(&json, text, strlen(text), "config", err), LF_OK);
-    lf_status status = lf_config_parse(config, json, err);
-    json_decref(json);
-    return status;
-}
-
-static lf_config parse(const char *text)
-{
-    lf_error err;
-    lf_config config;
-    if (try_parse(&config, text, &err)) fail_msg("%s: %s", text, err.message);
-    return config;
-}
 
 static void both_spellings_mean_the_same(void **state)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Memory of the template interpreter: an allocation that fails anywhere, in our code or in jansson, is reported as such
-// and leaks nothing. The linker routes the library's allocations through the wrappers below.
+// and leaks nothing.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -12,51 +12,9 @@
 
 #include <cmocka.h>
 
+#include "../support/memory.h"
 #include "tests.h"
 #include "text/chat_template.h"
-
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t n, size_t bytes);
-void *__real_realloc(void *old, size_t bytes);
-void __real_free(void *block);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t n, size_t bytes);
-void *__wrap_realloc(void *old, size_t bytes);
-void __wrap_free(void *block);
-
-// Of this thread, so that other tests' threads are not counted.
-static _Thread_local long n_call, n_live, fail_at = -1;
-static _Thread_local bool has_failed;
-
-static bool fails(void)
-{
-    if (n_call++ != fail_at) return false;
-    has_failed = true;
-    return true;
-}
-
-static void *count(void *block)
-{
-    n_live += block != NULL;
-    return block;
-}
-
-void *__wrap_malloc(size_t bytes) { return fails() ? NULL : count(__real_malloc(bytes)); }
-void *__wrap_calloc(size_t n, size_t bytes) { return fails() ? NULL : count(__real_calloc(n, bytes)); }
-
-void *__wrap_realloc(void *old, size_t bytes)
-{
-    if (fails()) return NULL;
-    void *block = __real_realloc(old, bytes);
-    if (!old) count(block);
-    return block;
-}
-
-void __wrap_free(void *block)
-{
-    n_live -= block != NULL;
-    __real_free(block);
-}
 
 static const char source[] =
     "{% macro m(x, y=2) %}{{ x }}{{ caller() if caller else '' }}{% endmacro %}{% set ns = namespace(t='') %}"
@@ -79,7 +37,7 @@ static lf_status make_and_render(const json_t *config, const lf_chat_render_args
 
 static void reports_failed_allocations(void **state)
 {
-    json_set_alloc_funcs(__wrap_malloc, __wrap_free);
+    memory_route_jansson(true);
     json_t *config = json_pack("{s:s,s:{s:s},s:[s]}", "bos_token", "<s>", "eos_token", "content", "</s>",
                                "additional_special_tokens", "<t>");
     json_t *messages = json_pack("[{s:s,s:s},{s:s,s:s,s:s},{s:s,s:[{s:s,s:s}]},{s:s,s:s}]", "role", "user", "content",
@@ -93,26 +51,24 @@ static void reports_failed_allocations(void **state)
         .messages = messages, .extra = extra, .continue_final_message = true, .add_generation_prompt = false};
 
     lf_error err = {0};
-    long at, before = n_live;
+    long at, before = memory_n_live();
     if (make_and_render(config, &args, &err)) fail_msg("%s", err.message);
-    assert_int_equal(n_live, before);
+    assert_int_equal(memory_n_live(), before);
     for (at = 0; at < 100000; at++) {
         memset(&err, 0, sizeof err);
-        has_failed = false;
-        n_call = 0;
-        fail_at = at;
+        memory_fail_at(at);
         lf_status status = make_and_render(config, &args, &err);
-        fail_at = -1;
-        if (!has_failed) break;
+        if (!memory_stop_failing()) break;
         if (status != LF_ERR_NO_MEMORY) fail_msg("allocation %ld: %s: %s", at, lf_status_text(status), err.message);
-        if (n_live != before) fail_msg("allocation %ld: %ld blocks leaked", at, n_live - before);
+        long n_leaked = memory_n_live() - before;
+        if (n_leaked) fail_msg("allocation %ld: %ld blocks leaked", at, n_leaked);
     }
     print_message("failed each of %ld allocations\n", at);
     assert_in_range(at, 20, 99999);
     json_decref(config);
     json_decref(messages);
     json_decref(extra);
-    json_set_alloc_funcs(malloc, free);
+    memory_route_jansson(false);
 }
 
 int test_jinja_faults(void)

@@ -12,6 +12,7 @@ int main(void)
     failed += test_pretok();
     failed += test_bpe();
     failed += test_tokenizer();
+    failed += test_tokenizer_faults();
     failed += test_tokenizer_hostile();
     failed += test_tokenizer_files();
     failed += test_tokenizer_config();

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Memory that runs out at any point of opening, encoding and decoding: the status says so and nothing leaks. The linker
-// routes the library's allocations through the wrappers below (jansson and PCRE2 are shared libraries and keep their
-// own).
+// Memory that runs out at any point of opening, encoding and decoding: the status says so and nothing leaks (jansson
+// and PCRE2 are shared libraries and keep their own).
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,45 +11,9 @@
 
 #include <cmocka.h>
 
+#include "../support/memory.h"
 #include "helpers.h"
-
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t n, size_t bytes);
-void *__real_realloc(void *old, size_t bytes);
-void __real_free(void *block);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t n, size_t bytes);
-void *__wrap_realloc(void *old, size_t bytes);
-void __wrap_free(void *block);
-
-static long n_call;
-static long n_live;
-static long fail_at = -1; // the call, counted from 0, that fails; -1: none
-
-static bool fails(void) { return n_call++ == fail_at; }
-
-static void *count(void *block)
-{
-    n_live += block != NULL;
-    return block;
-}
-
-void *__wrap_malloc(size_t bytes) { return fails() ? NULL : count(__real_malloc(bytes)); }
-void *__wrap_calloc(size_t n, size_t bytes) { return fails() ? NULL : count(__real_calloc(n, bytes)); }
-
-void *__wrap_realloc(void *old, size_t bytes)
-{
-    if (fails()) return NULL;
-    void *block = __real_realloc(old, bytes);
-    if (!old) count(block);
-    return block;
-}
-
-void __wrap_free(void *block)
-{
-    n_live -= block != NULL;
-    __real_free(block);
-}
+#include "tests.h"
 
 // Opens, encodes a long and a short word around an added token, decodes.
 static lf_status use(const lf_buf *json, const lf_buf *text)
@@ -85,27 +48,27 @@ static void every_failed_allocation_is_reported(void **state)
     lf_buf_puts(&text, "e\xcc\x81x ab<s>");
     for (int i = 0; i < 100; i++) lf_buf_puts(&text, "ab");
     assert_int_equal(use(&json, &text), LF_OK);
-    size_t n_failure = 0;
+    long n_failure = 0;
     for (long at = 0;; at++) {
-        long live = n_live;
-        n_call = 0;
-        fail_at = at;
+        long live = memory_n_live();
+        memory_fail_at(at);
         lf_status status = use(&json, &text);
-        fail_at = -1;
-        assert_int_equal(n_live, live);
-        if (n_call <= at) break; // there are no more allocations
+        bool has_failed = memory_stop_failing();
+        assert_int_equal(memory_n_live(), live);
+        if (!has_failed) break;
         assert_int_equal(status, LF_ERR_NO_MEMORY);
         n_failure++;
     }
+    print_message("failed each of %ld allocations\n", n_failure);
     assert_true(n_failure > 40);
     lf_buf_fini(&json);
     lf_buf_fini(&text);
 }
 
-int main(void)
+int test_tokenizer_faults(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_failed_allocation_is_reported),
     };
-    return cmocka_run_group_tests_name("tokenizer_faults", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("tokenizer faults", tests, NULL, NULL);
 }

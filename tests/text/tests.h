@@ -16,6 +16,7 @@ int test_pretok(void);
 int test_regex(void);
 int test_tokenizer(void);
 int test_tokenizer_config(void);
+int test_tokenizer_faults(void);
 int test_tokenizer_files(void);
 int test_tokenizer_hostile(void);
 int test_utf8(void);
