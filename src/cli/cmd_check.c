@@ -26,11 +26,14 @@
 #include "base/mem.h"
 #include "cli/show.h"
 #include "cli/verbs.h"
+#include "model/outline.h"
 #include "model/preflight.h"
 #include "plan/plan.h"
+#include "plan/split_check.h"
 
 typedef struct check_args {
-    int64_t tensor_parallel_size;
+    int64_t tensor_parallel_size, expert_parallel_size; // the latter 0: not given
+    bool expert_parallel;
     bool deep;
     bool all;
     bool json;
@@ -46,6 +49,18 @@ static const lf_opt check_opts[] = {
      .offset = offsetof(check_args, tensor_parallel_size),
      .min = 1,
      .max = LF_MAX_RANKS},
+    {.name = "expert-parallel-size",
+     .alias = "-ep",
+     .kind = LF_OPT_INT,
+     .metavar = "N",
+     .help = "experts are dealt out whole to N ranks",
+     .offset = offsetof(check_args, expert_parallel_size),
+     .min = 1,
+     .max = LF_MAX_RANKS},
+    {.name = "enable-expert-parallel",
+     .kind = LF_OPT_FLAG,
+     .help = "the same for as many ranks as --tensor-parallel-size",
+     .offset = offsetof(check_args, expert_parallel)},
     {.name = "deep",
      .kind = LF_OPT_FLAG,
      .help = "read all data too: NaN codes, bad scales, overflows",
@@ -64,78 +79,15 @@ static const lf_opt check_opts[] = {
 
 enum { SHOWN_PER_CODE = 20 };
 
-static void note_replication(lf_findings *findings, const lf_config *config, int64_t n_rank)
+static lf_status check_ranks(lf_preflight *pf, const check_args *args, lf_error *err)
 {
-    int64_t n_replicated = 0, most = 1;
-    for (int64_t head = 0; head < config->num_key_value_heads; head++) {
-        int64_t copies = lf_plan_kv_copies(config, n_rank, head);
-        n_replicated += copies > 1;
-        most = LF_MAX(most, copies);
-    }
-    if (n_replicated == 0) return;
-    char found[96];
-    snprintf(found, sizeof found, "%" PRId64 " of %" PRId64 " KV heads on up to %" PRId64 " ranks each", n_replicated,
-             config->num_key_value_heads, most);
-    lf_finding_args args = {.code = "kv-replicated",
-                            .severity = LF_SEVERITY_NOTE,
-                            .subject = "num_key_value_heads",
-                            .found = found,
-                            .remedy = "nothing: K, V and their norms follow the heads; `landfall plan` lists them"};
-    lf_findings_add(findings, &args, "KV heads are replicated, because their query heads are on several ranks");
-}
-
-static void check_idle_ranks(lf_findings *findings, const char *field, int64_t n, int64_t n_rank)
-{
-    if (n >= n_rank) return;
-    char expected[64], found[32];
-    snprintf(expected, sizeof expected, "at most %" PRId64 " ranks", n);
-    snprintf(found, sizeof found, "%" PRId64 " ranks", n_rank);
-    lf_finding_args args = {.code = "ranks-idle",
-                            .severity = LF_SEVERITY_WARNING,
-                            .subject = field,
-                            .expected = expected,
-                            .found = found,
-                            .remedy = "use fewer ranks"};
-    lf_findings_add(findings, &args, "%" PRId64 " of %" PRId64 " ranks have no part of %s", n_rank - n, n_rank, field);
-}
-
-// Weights whose slice on some rank begins or ends inside a scale block: legal here, because scales are looked up by
-// global coordinates, and the classic mistake elsewhere (rows / 128 per rank).
-static lf_status note_cut_blocks(lf_preflight *pf, int64_t n_rank, lf_error *err)
-{
-    size_t n_cut = 0;
-    const char *first = NULL;
-    for (size_t i = 0; i < pf->parameters.count; i++) {
-        const lf_parameter *parameter = &pf->parameters.items[i];
-        const lf_logical_tensor *tensor = lf_quant_find(pf->quant, parameter->name);
-        if (!tensor || tensor->layout != LF_SCALE_BLOCK) continue;
-        bool is_cut = false;
-        for (int64_t rank = 0; rank < n_rank && !is_cut; rank++) {
-            lf_rank_plan plan;
-            lf_status status = lf_rank_plan_build(&plan, &pf->config, n_rank, rank, err);
-            if (status) return status;
-            lf_rect rect = lf_slice_rect(parameter, &pf->config, &plan);
-            is_cut = rect.row % tensor->block_rows != 0 || rect.col % tensor->block_cols != 0;
-        }
-        if (is_cut && n_cut++ == 0) first = parameter->name;
-    }
-    if (n_cut == 0) return LF_OK;
-    lf_finding_args args = {.code = "blocks-cut",
-                            .severity = LF_SEVERITY_NOTE,
-                            .subject = first,
-                            .remedy = "nothing: scales are looked up by the position in the whole weight"};
-    lf_findings_add(&pf->findings, &args, "%zu weights are cut inside a scale block, the first is '%s'", n_cut, first);
-    return LF_OK;
-}
-
-static lf_status check_ranks(lf_preflight *pf, int64_t n_rank, lf_error *err)
-{
-    if (n_rank == 1 || !pf->has_table) return LF_OK;
-    check_idle_ranks(&pf->findings, "num_attention_heads", pf->config.num_attention_heads, n_rank);
-    check_idle_ranks(&pf->findings, "intermediate_size", pf->config.intermediate_size, n_rank);
-    check_idle_ranks(&pf->findings, "vocab_size", pf->config.vocab_size, n_rank);
-    note_replication(&pf->findings, &pf->config, n_rank);
-    return note_cut_blocks(pf, n_rank, err);
+    lf_outline outline;
+    lf_split_args split = {.tensor_parallel_size = args->tensor_parallel_size,
+                           .expert_parallel_size = args->expert_parallel_size};
+    if (!split.expert_parallel_size)
+        split.expert_parallel_size = args->expert_parallel ? split.tensor_parallel_size : 1;
+    lf_outline_read(&outline, pf->config_json, pf->has_table ? &pf->config : NULL);
+    return lf_split_check(&outline, pf->quant, &split, &pf->findings, err);
 }
 
 static lf_status check_data(lf_preflight *pf, lf_error *err)
@@ -231,7 +183,7 @@ static int run_check(const lf_verb *verb, int argc, char **argv)
         return lf_cli_fail(verb, &err);
     }
     status = lf_preflight_run(&pf, model, &err);
-    if (!status) status = check_ranks(&pf, args.tensor_parallel_size, &err);
+    if (!status) status = check_ranks(&pf, &args, &err);
     if (!status && args.deep) status = check_data(&pf, &err);
     if (!status && pf.findings.failed) status = lf_error_no_memory(&err, 0);
     if (!status && args.sarif) status = write_sarif(&pf, args.sarif, &err);

@@ -10,6 +10,9 @@ done
 expect "check for several ranks" 0 "$landfall" check "$good" --tensor-parallel-size 3
 says "replicated KV heads are noted" "$tmp/out" "kv-replicated"
 says "cut blocks are noted" "$tmp/out" "blocks-cut"
+says "the shape that an even split gets wrong" "$tmp/out" "k_proj: 24 expected, an even split gives 8"
+expect "expert parallelism of a dense model" 0 "$landfall" check "$good" --tp 3 --enable-expert-parallel
+expect "expert-parallel size" 0 "$landfall" check "$good" --ep 2
 says "a missing tokenizer is a warning" "$tmp/out" "warning tokenizer-missing"
 expect "more ranks than heads" 0 "$landfall" check "$good" -tp 64
 says "idle ranks are a warning" "$tmp/out" "warning ranks-idle"

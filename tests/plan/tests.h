@@ -6,5 +6,6 @@
 
 int test_heads(void);
 int test_slice(void);
+int test_split_check(void);
 
 #endif
