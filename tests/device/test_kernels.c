@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "base/mem.h"
 #include "device/cpu/kernels.h"
 
 enum { LONGEST = 2 * 64 + 1, SLACK = 24 };
@@ -75,6 +76,109 @@ static void multiply_gives_the_same_bits(void **state)
     free(panel);
     free(x);
     for (int i = 0; i < 2; i++) free(sums[i]);
+}
+
+static void tiles_give_the_same_bits(void **state)
+{
+    enum { GROUPS = 3, TOKENS = GROUPS * LF_GROUP_TOKENS, STRIPS = 6, COLUMNS = 34, STRIDE = STRIPS * LF_STRIP_ROWS };
+    test_random random = {12};
+    const lf_cpu_kernels *sets[3];
+    size_t n_set = runnable(sets);
+    _Alignas(64) static float strips[STRIPS * COLUMNS * LF_STRIP_ROWS], sums[2][TOKENS * STRIDE];
+    static float x[TOKENS * LF_KEY_CHUNK + 1];
+    fill(&random, strips, LF_ARRAY_LENGTH(strips));
+    fill(&random, x, LF_ARRAY_LENGTH(x));
+    for (size_t set = 1; set < n_set; set++) {
+        for (size_t n_col = 0; n_col <= COLUMNS; n_col++) {
+            for (size_t shape = 0; shape < 2 * GROUPS * STRIPS; shape++) {
+                fill(&random, sums[0], TOKENS * STRIDE);
+                memcpy(sums[1], sums[0], sizeof sums[0]);
+                for (int i = 0; i < 2; i++) {
+                    sets[i ? set : 0]->multiply_tiles(&(lf_tiles_args){.sum = sums[i],
+                                                                       .sum_stride = STRIDE,
+                                                                       .x = x + 1,
+                                                                       .x_is_rows = shape % 2,
+                                                                       .n_group = 1 + shape / 2 % GROUPS,
+                                                                       .strips = strips,
+                                                                       .n_col = n_col,
+                                                                       .n_strip = 1 + shape / 2 / GROUPS});
+                }
+                assert_memory_equal(sums[0], sums[1], sizeof sums[0]);
+            }
+        }
+    }
+}
+
+// A product on tiles is the product on the panel that the tiles were made from, bit for bit: linear layers and
+// attention go from one to the other as tokens come and go.
+static void tiles_continue_panels(void **state)
+{
+    enum { TOKENS = 11, PADDED = 12, PAIRS = 21 };
+    test_random random = {13};
+    const lf_cpu_kernels *sets[3];
+    size_t n_set = runnable(sets);
+    _Alignas(64) static lf_bf16 panel[PAIRS * LF_PANEL_PAIR];
+    _Alignas(64) static float strips[PAIRS * LF_PANEL_PAIR], sums[2][PADDED * LF_PANEL_ROWS];
+    lf_bf16 tokens[TOKENS][2 * PAIRS];
+    float x[TOKENS * 2 * PAIRS], groups[PADDED * 2 * PAIRS];
+    fill_bits(&random, panel, LF_ARRAY_LENGTH(panel));
+    for (size_t t = 0; t < TOKENS; t++) fill_bits(&random, tokens[t], 2 * PAIRS);
+    for (size_t set = 0; set < n_set; set++) {
+        for (size_t t = 0; t < TOKENS; t++) sets[set]->expand(x + t * 2 * PAIRS, tokens[t], 2 * PAIRS);
+        for (size_t t = 0; t < TOKENS; t += LF_GROUP_TOKENS) {
+            const lf_bf16 *rows[LF_GROUP_TOKENS] = {0};
+            size_t n = LF_MIN((size_t)LF_GROUP_TOKENS, TOKENS - t);
+            for (size_t i = 0; i < n; i++) rows[i] = tokens[t + i];
+            sets[set]->group_tokens(groups + t * 2 * PAIRS, rows, n, 2 * PAIRS);
+        }
+        sets[set]->widen_panel(strips, panel, PAIRS);
+        memset(sums, 0, sizeof sums);
+        sets[set]->multiply(&(lf_multiply_args){.sum = sums[0],
+                                                .sum_stride = LF_PANEL_ROWS,
+                                                .x = x,
+                                                .x_stride = 2 * PAIRS,
+                                                .n_tok = TOKENS,
+                                                .panel = panel,
+                                                .n_pair = PAIRS,
+                                                .n_strip = LF_PANEL_STRIPS});
+        sets[set]->multiply_tiles(&(lf_tiles_args){.sum = sums[1],
+                                                   .sum_stride = LF_PANEL_ROWS,
+                                                   .x = groups,
+                                                   .n_group = 2,
+                                                   .strips = strips,
+                                                   .n_col = 2 * PAIRS,
+                                                   .n_strip = LF_PANEL_STRIPS});
+        assert_memory_equal(sums[0], sums[1], TOKENS * LF_PANEL_ROWS * sizeof(float));
+        for (size_t i = TOKENS * LF_PANEL_ROWS; i < PADDED * LF_PANEL_ROWS; i++) assert_true(sums[1][i] == 0);
+    }
+}
+
+static void widening_gives_the_same_bits(void **state)
+{
+    test_random random = {14};
+    const lf_cpu_kernels *sets[3];
+    size_t n_set = runnable(sets);
+    lf_bf16 src[64 * 80];
+    _Alignas(64) static float found[2][16 * 80 * 7];
+    fill_bits(&random, src, 64 * 80);
+    const lf_bf16 *rows[7];
+    for (size_t i = 0; i < 7; i++) rows[i] = src + 1 + (i * 5 % 7) * 333;
+    for (size_t set = 1; set < n_set; set++) {
+        for (size_t n = 0; n <= 80; n++) {
+            for (size_t other = 1; other <= 7; other++) {
+                for (int i = 0; i < 2; i++) {
+                    memset(found[i], 0xee, sizeof found[i]);
+                    sets[i ? set : 0]->widen_rows(found[i], rows, other, n);
+                }
+                assert_memory_equal(found[0], found[1], sizeof found[0]);
+                for (int i = 0; i < 2 && other <= LF_GROUP_TOKENS; i++) {
+                    memset(found[i], 0xee, sizeof found[i]);
+                    sets[i ? set : 0]->group_tokens(found[i], rows, other, n);
+                }
+                assert_memory_equal(found[0], found[1], sizeof found[0]);
+            }
+        }
+    }
 }
 
 static void packing_gives_the_same_bits(void **state)
@@ -313,6 +417,9 @@ int test_kernels(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(multiply_gives_the_same_bits),
+        cmocka_unit_test(tiles_give_the_same_bits),
+        cmocka_unit_test(tiles_continue_panels),
+        cmocka_unit_test(widening_gives_the_same_bits),
         cmocka_unit_test(packing_gives_the_same_bits),
         cmocka_unit_test(conversions_give_the_same_bits),
         cmocka_unit_test(rows_agree_for_every_length),

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Attention over the paged cache as two matrix products whose panels are packed from the cache on the way: scores = Q
+// Attention over the paged cache as two matrix products whose operands are packed from the cache on the way: scores = Q
 // K^T with 64 keys as the rows of a panel, output += P V with the head's dimensions as rows. Between them runs the
-// online softmax in float32.
+// online softmax in float32. Few query rows (decode) multiply from bf16 panels, many (prefill) from float32 tiles;
+// THE ORDER of kernels.h makes the two the same bits.
 //
 // Keys pass in chunks of LF_KEY_CHUNK and segments of LF_KEY_SEGMENT that lie at fixed POSITIONS, and a segment's
 // softmax is folded into the total in order, on whichever thread it was computed. A query's result therefore depends on
@@ -33,6 +34,7 @@ typedef struct tile_work {
     lf_thread_scratch *scratch;
     size_t kv_head, first_row, n_row; // rows [first_row, first_row + n_row) of the tile's tokens * group
     size_t d, stride;                 // d_head; row stride of query, part and total
+    bool is_tiled;                    // the query is in groups, rows are padded to whole groups
 } tile_work;
 
 static size_t tile_tokens(size_t group) { return group >= LF_QUERY_ROWS ? 1 : LF_QUERY_ROWS / group; }
@@ -57,8 +59,37 @@ static const lf_bf16 *query_row(const tile_work *work, size_t r)
            (work->kv_head * group + row % group) * work->d;
 }
 
-static void load_queries(const tile_work *work)
+static size_t even(size_t d) { return d + d % 2; }
+
+static size_t n_group(const tile_work *work) { return (work->n_row + LF_GROUP_TOKENS - 1) / LF_GROUP_TOKENS; }
+
+// Rows of score and part that the products write.
+static size_t padded_rows(const tile_work *work)
 {
+    return work->is_tiled ? n_group(work) * LF_GROUP_TOKENS : work->n_row;
+}
+
+static void group_queries(const tile_work *work)
+{
+    size_t d = work->d;
+    for (size_t first = 0; first < work->n_row; first += LF_GROUP_TOKENS) {
+        const lf_bf16 *rows[LF_GROUP_TOKENS];
+        size_t n = LF_MIN((size_t)LF_GROUP_TOKENS, work->n_row - first);
+        for (size_t r = 0; r < n; r++) rows[r] = query_row(work, first + r);
+        float *group = work->scratch->query + first * even(d);
+        work->job->cpu->kernels.group_tokens(group, rows, n, d);
+        if (d % 2) memset(group + d * LF_GROUP_TOKENS, 0, LF_GROUP_TOKENS * sizeof *group);
+    }
+}
+
+static void load_queries(tile_work *work)
+{
+    enum { FEWEST_ROWS = 12 }; // that earn the way to tiles
+    work->is_tiled = work->n_row >= FEWEST_ROWS;
+    if (work->is_tiled) {
+        group_queries(work);
+        return;
+    }
     for (size_t r = 0; r < work->n_row; r++) {
         float *query = work->scratch->query + r * work->stride;
         work->job->cpu->kernels.expand(query, query_row(work, r), work->d);
@@ -111,7 +142,8 @@ static void find_next_rows(const tile_work *work, int64_t begin, int64_t end, ne
     }
 }
 
-// Packs keys [begin, end) of the chunk at `base` (positions) into the two panels; what is outside becomes zero.
+// Packs keys [begin, end) of the chunk at `base` (positions) into the two panels (or the strips of both); what is
+// outside becomes zero.
 static void pack_chunk(const tile_work *work, int64_t base, int64_t begin, int64_t end)
 {
     static const lf_bf16 zeros[LF_MAX_D_HEAD] = {0};
@@ -131,52 +163,91 @@ static void pack_chunk(const tile_work *work, int64_t base, int64_t begin, int64
         for (size_t i = 0; i < (size_t)run; i++)
             values[place + i] = (const lf_bf16 *)kv->values.address + offset + i * d;
     }
-    kernels->pack_columns(scratch->values, values, LF_KEY_CHUNK / 2, d);
+    if (!work->is_tiled) {
+        kernels->pack_columns(scratch->values, values, LF_KEY_CHUNK / 2, d);
+        return;
+    }
+    kernels->widen_panel(scratch->key_strips, scratch->keys, even(d) / 2);
+    kernels->widen_rows(scratch->value_strips, values, LF_KEY_CHUNK, d);
 }
 
-// scores, softmax, part += P V for the packed chunk at `base`.
-static void attend_chunk(const tile_work *work, int64_t base, const next_rows *next)
+// score = Q K^T.
+static void multiply_keys(const tile_work *work, const next_rows *next)
 {
     const lf_cpu_kernels *kernels = &work->job->cpu->kernels;
-    const lf_attention_args *args = work->job->args;
     lf_thread_scratch *scratch = work->scratch;
-    memset(scratch->score, 0, work->n_row * LF_KEY_CHUNK * sizeof(float));
+    memset(scratch->score, 0, padded_rows(work) * LF_KEY_CHUNK * sizeof(float));
+    if (work->is_tiled) {
+        kernels->multiply_tiles(&(lf_tiles_args){.sum = scratch->score,
+                                                 .sum_stride = LF_KEY_CHUNK,
+                                                 .x = scratch->query,
+                                                 .n_group = n_group(work),
+                                                 .strips = scratch->key_strips,
+                                                 .n_col = even(work->d),
+                                                 .n_strip = LF_PANEL_STRIPS});
+        return;
+    }
     kernels->multiply(&(lf_multiply_args){.sum = scratch->score,
                                           .sum_stride = LF_KEY_CHUNK,
                                           .x = scratch->query,
                                           .x_stride = work->stride,
                                           .n_tok = work->n_row,
                                           .panel = scratch->keys,
-                                          .n_pair = (work->d + 1) / 2,
+                                          .n_pair = even(work->d) / 2,
                                           .strip = 0,
                                           .n_strip = LF_PANEL_STRIPS,
                                           .ahead = next->keys});
+}
+
+static void soften_rows(const tile_work *work, int64_t base)
+{
+    const lf_attention_args *args = work->job->args;
+    lf_thread_scratch *scratch = work->scratch;
     for (size_t r = 0; r < work->n_row; r++) {
         int64_t position = row_position(work, r);
         int64_t begin = window_start(args, position) - base, end = position + 1 - base;
         begin = LF_MIN(LF_MAX(begin, 0), LF_KEY_CHUNK);
         end = LF_MIN(LF_MAX(end, 0), LF_KEY_CHUNK);
-        kernels->soften(&(lf_soften_args){.s = scratch->score + r * LF_KEY_CHUNK,
-                                          .begin = (size_t)begin,
-                                          .end = (size_t)end,
-                                          .scale = args->scale,
-                                          .m = &scratch->part_m[r],
-                                          .l = &scratch->part_l[r],
-                                          .out = scratch->part + r * work->stride,
-                                          .n_out = work->d});
+        work->job->cpu->kernels.soften(&(lf_soften_args){.s = scratch->score + r * LF_KEY_CHUNK,
+                                                         .begin = (size_t)begin,
+                                                         .end = (size_t)end,
+                                                         .scale = args->scale,
+                                                         .m = &scratch->part_m[r],
+                                                         .l = &scratch->part_l[r],
+                                                         .out = scratch->part + r * work->stride,
+                                                         .n_out = work->d});
     }
-    for (size_t panel = 0; panel * LF_PANEL_ROWS < work->d; panel++) {
-        size_t rows = LF_MIN(work->d - panel * LF_PANEL_ROWS, (size_t)LF_PANEL_ROWS);
-        kernels->multiply(&(lf_multiply_args){.sum = scratch->part + panel * LF_PANEL_ROWS,
-                                              .sum_stride = work->stride,
-                                              .x = scratch->score,
-                                              .x_stride = LF_KEY_CHUNK,
-                                              .n_tok = work->n_row,
-                                              .panel = scratch->values + panel * LF_VALUE_PANEL,
-                                              .n_pair = LF_KEY_CHUNK / 2,
-                                              .strip = 0,
-                                              .n_strip = (rows + LF_STRIP_ROWS - 1) / LF_STRIP_ROWS,
-                                              .ahead = next->values + panel * LF_KEY_CHUNK / 2});
+}
+
+// part += P V.
+static void multiply_values(const tile_work *work, const next_rows *next)
+{
+    const lf_cpu_kernels *kernels = &work->job->cpu->kernels;
+    lf_thread_scratch *scratch = work->scratch;
+    size_t n_strip = (work->d + LF_STRIP_ROWS - 1) / LF_STRIP_ROWS;
+    if (work->is_tiled) {
+        kernels->multiply_tiles(&(lf_tiles_args){.sum = scratch->part,
+                                                 .sum_stride = work->stride,
+                                                 .x = scratch->score,
+                                                 .x_is_rows = true,
+                                                 .n_group = n_group(work),
+                                                 .strips = scratch->value_strips,
+                                                 .n_col = LF_KEY_CHUNK,
+                                                 .n_strip = n_strip});
+        return;
+    }
+    for (size_t panel = 0; panel * LF_PANEL_STRIPS < n_strip; panel++) {
+        kernels->multiply(
+            &(lf_multiply_args){.sum = scratch->part + panel * LF_PANEL_ROWS,
+                                .sum_stride = work->stride,
+                                .x = scratch->score,
+                                .x_stride = LF_KEY_CHUNK,
+                                .n_tok = work->n_row,
+                                .panel = scratch->values + panel * LF_VALUE_PANEL,
+                                .n_pair = LF_KEY_CHUNK / 2,
+                                .strip = 0,
+                                .n_strip = LF_MIN(n_strip - panel * LF_PANEL_STRIPS, (size_t)LF_PANEL_STRIPS),
+                                .ahead = next->values + panel * LF_KEY_CHUNK / 2});
     }
 }
 
@@ -188,7 +259,7 @@ static bool attend_segment(const tile_work *work, int64_t segment)
     int64_t begin = LF_MAX(segment * LF_KEY_SEGMENT, first);
     int64_t end = LF_MIN((segment + 1) * LF_KEY_SEGMENT, last + 1);
     if (begin >= end) return false;
-    memset(scratch->part, 0, work->n_row * work->stride * sizeof(float));
+    memset(scratch->part, 0, padded_rows(work) * work->stride * sizeof(float));
     for (size_t r = 0; r < work->n_row; r++) {
         scratch->part_m[r] = -INFINITY;
         scratch->part_l[r] = 0;
@@ -196,9 +267,11 @@ static bool attend_segment(const tile_work *work, int64_t segment)
     next_rows rows;
     for (int64_t base = begin - begin % LF_KEY_CHUNK; base < end; base += LF_KEY_CHUNK) {
         int64_t next = base + LF_KEY_CHUNK;
-        find_next_rows(work, next, LF_MIN(next + LF_KEY_CHUNK, end), &rows);
+        if (!work->is_tiled) find_next_rows(work, next, LF_MIN(next + LF_KEY_CHUNK, end), &rows);
         pack_chunk(work, base, LF_MAX(base, begin), LF_MIN(next, end));
-        attend_chunk(work, base, &rows);
+        multiply_keys(work, &rows);
+        soften_rows(work, base);
+        multiply_values(work, &rows);
     }
     return true;
 }

@@ -14,8 +14,10 @@
 
 enum {
     LF_MAX_D_HEAD = 512,    // longest head that attention has scratch for
-    LF_QUERY_ROWS = 64,     // (token, head) pairs that attention works on at a time
-    LF_TOKEN_BLOCK = 96,    // tokens that share one pass over a panel; a multiple of every kernel's tile
+    LF_QUERY_ROWS = 96,     // (token, head) pairs that attention works on at a time; whole groups
+    LF_MANY_TOKENS = 32,    // from so many on, a linear layer works on tiles (linear_tiles.c)
+    LF_TOKEN_BLOCK = 258,   // tokens that share one pass over a panel; whole groups
+    LF_TILE_COLUMNS = 192,  // columns of a panel that are strips at a time: 48 KiB
     LF_LINEAR_TOKENS = 512, // tokens expanded to f32 at a time
     LF_PRIVATE_TOKENS = 8,  // up to so many, each thread expands its own copy instead of waiting for the others
     LF_KEY_SEGMENT = 512,   // keys whose softmax is folded into the total as one; multiple of LF_KEY_CHUNK
@@ -45,15 +47,18 @@ static inline lf_bf16 *lf__weight_panel(const lf_weight *weight, size_t panel)
 
 // What one thread works in. Attention: a tile of query rows against chunks of keys; see attention.c.
 typedef struct lf_thread_scratch {
-    float sum[LF_TOKEN_BLOCK * LF_PANEL_ROWS];
-    float query[LF_QUERY_ROWS * LF_MAX_D_HEAD];
-    float score[LF_QUERY_ROWS * LF_KEY_CHUNK];
-    float part[LF_QUERY_ROWS * LF_MAX_D_HEAD];
-    float total[LF_QUERY_ROWS * LF_MAX_D_HEAD];
+    _Alignas(64) float sum[LF_TOKEN_BLOCK * LF_PANEL_ROWS];
+    _Alignas(64) float strips[LF_TILE_COLUMNS * LF_PANEL_ROWS];
+    _Alignas(64) float query[LF_QUERY_ROWS * LF_MAX_D_HEAD];
+    _Alignas(64) float score[LF_QUERY_ROWS * LF_KEY_CHUNK];
+    _Alignas(64) float part[LF_QUERY_ROWS * LF_MAX_D_HEAD];
+    _Alignas(64) float total[LF_QUERY_ROWS * LF_MAX_D_HEAD];
     float part_m[LF_QUERY_ROWS], part_l[LF_QUERY_ROWS];
     float total_m[LF_QUERY_ROWS], total_l[LF_QUERY_ROWS];
-    lf_bf16 keys[LF_MAX_D_HEAD / 2 * LF_PANEL_PAIR];
-    lf_bf16 values[LF_MAX_D_HEAD / LF_PANEL_ROWS * LF_VALUE_PANEL];
+    _Alignas(64) lf_bf16 keys[LF_MAX_D_HEAD / 2 * LF_PANEL_PAIR];
+    _Alignas(64) lf_bf16 values[LF_MAX_D_HEAD / LF_PANEL_ROWS * LF_VALUE_PANEL];
+    _Alignas(64) float key_strips[LF_MAX_D_HEAD * LF_PANEL_ROWS];
+    _Alignas(64) float value_strips[LF_MAX_D_HEAD * LF_KEY_CHUNK];
 } lf_thread_scratch;
 
 // Consecutive query tokens of one sequence that attention takes together.
@@ -71,13 +76,12 @@ typedef struct lf_cpu_device {
     lf_device_options options;
     char description[256];
     uint64_t memory_bytes;
-    lf_pages threads_pages; // lf_thread_scratch [n_thread]
-    lf_pages tiles_pages;   // lf_attention_tile [max_n_tok]
-    lf_pages parts_pages;   // partial softmaxes of segments that different threads compute
-    lf_pages rows_pages;    // f32 [n_thread][max_vocab]: a row of weights for sampling
-    lf_pages x_pages;       // activations as f32, grown by weight_create
-    size_t x_stride;        // floats of one row in x_pages
-    size_t x_rows;
+    lf_pages threads_pages;   // lf_thread_scratch [n_thread]
+    lf_pages tiles_pages;     // lf_attention_tile [max_n_tok]
+    lf_pages parts_pages;     // partial softmaxes of segments that different threads compute
+    lf_pages rows_pages;      // f32 [n_thread][max_vocab]: a row of weights for sampling
+    lf_pages x_pages;         // activations as f32, grown by weight_create
+    size_t x_stride;          // floats of one row in x_pages
     struct lf_onednn *onednn; // NULL: our own products only
 } lf_cpu_device;
 
@@ -97,7 +101,11 @@ uint64_t lf__cpu_weight_bytes(const lf_weight *weight);
 lf_status lf__cpu_embed(lf_device *device, const lf_embed_args *args, lf_error *err);
 // linear.c
 lf_status lf__cpu_linear(lf_device *device, const lf_linear_args *args, lf_error *err);
+void lf__linear_store(const lf_cpu_kernels *kernels, const lf_linear_args *args, const float *sum, size_t tok,
+                      size_t n_tok, size_t row, size_t n_row);
 lf_status lf__cpu_linear_reserve(lf_cpu_device *cpu, size_t n_pair, lf_error *err);
+// linear_tiles.c
+void lf__linear_tiles(lf_cpu_device *cpu, const lf_linear_args *args, size_t first, size_t n_tok);
 // rowwise.c
 lf_status lf__cpu_rms_norm(lf_device *device, const lf_norm_args *args, lf_error *err);
 lf_status lf__cpu_rope(lf_device *device, const lf_rope_args *args, lf_error *err);

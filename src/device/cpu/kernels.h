@@ -48,6 +48,27 @@ typedef struct lf_multiply_args {
     const char *const *ahead; // [n_pair] memory of 256 bytes each to ask for meanwhile; NULL: the columns to come
 } lf_multiply_args;
 
+// THE TILES. From some tens of tokens on it pays to turn weights and tokens into float32 first and to lay them out as
+// the inner loop reads them; what is left of it are multiply-adds, aligned loads and broadcasts:
+//     strips[strip][column][row 0..15]   f32, a run of columns of a panel
+//     groups[group][column][token 0..5]  f32
+// multiply_tiles: sum[t][16 s + r] += over columns k of token t, column k * strip s, column k, row r; for t in
+// [0, 6 n_group). THE ORDER holds. `x` is groups, or, with x_is_rows, rows of LF_KEY_CHUNK floats.
+enum { LF_GROUP_TOKENS = 6 };
+typedef struct lf_tiles_args {
+    float *sum;        // 64-byte aligned, as the strips
+    size_t sum_stride; // multiple of 16
+    const float *x;
+    bool x_is_rows;
+    size_t n_group;
+    const float *strips;
+    size_t n_col, n_strip;
+} lf_tiles_args;
+// widen_panel: n_pair pairs of columns of a panel to its four strips of 2 * n_pair columns.
+// widen_rows: n_col columns of n_row rows, column k from the n_row elements at rows[k], to ceil(n_row / 16) strips;
+// rows of the last strip beyond n_row become zero. group_tokens: n_col columns of one group from the first n_tok <= 6
+// tokens' rows; the other tokens become zero.
+
 // pack_rows: rows [row, row + n_row) of a panel from n_col columns of row-major src; an odd last column gets a zero
 // beside it. pack_columns: 2 * n_pair columns of a matrix of n_row rows, column k from the n_row elements at rows[k]:
 // the TRANSPOSE of what memory holds (values of the KV cache, whose rows are keys). Consecutive panels are

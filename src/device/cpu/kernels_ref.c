@@ -24,6 +24,48 @@ void lf_multiply__ref(const lf_multiply_args *args)
     }
 }
 
+void lf_multiply_tiles__ref(const lf_tiles_args *args)
+{
+    for (size_t t = 0; t < args->n_group * LF_GROUP_TOKENS; t++) {
+        size_t first = t / LF_GROUP_TOKENS * LF_GROUP_TOKENS * args->n_col + t % LF_GROUP_TOKENS;
+        const float *x = args->x + (args->x_is_rows ? t * LF_KEY_CHUNK : first);
+        size_t x_step = args->x_is_rows ? 1 : LF_GROUP_TOKENS;
+        for (size_t strip = 0; strip < args->n_strip; strip++) {
+            float *restrict sum = args->sum + t * args->sum_stride + strip * LF_STRIP_ROWS;
+            const float *restrict weights = args->strips + strip * args->n_col * LF_STRIP_ROWS;
+            for (size_t k = 0; k < args->n_col; k++, weights += LF_STRIP_ROWS) {
+                for (size_t r = 0; r < LF_STRIP_ROWS; r++) sum[r] += weights[r] * x[k * x_step];
+            }
+        }
+    }
+}
+
+void lf_widen_panel__ref(float *restrict strips, const lf_bf16 *restrict panel, size_t n_pair)
+{
+    for (size_t i = 0; i < n_pair * LF_PANEL_PAIR; i++) {
+        size_t column = i / LF_PANEL_PAIR * 2 + i % 2, row = i % LF_PANEL_PAIR / 2;
+        size_t strip = row / LF_STRIP_ROWS;
+        strips[(strip * 2 * n_pair + column) * LF_STRIP_ROWS + row % LF_STRIP_ROWS] = lf_bf16_to_f32(panel[i]);
+    }
+}
+
+void lf_widen_rows__ref(float *restrict strips, const lf_bf16 *const *rows, size_t n_col, size_t n_row)
+{
+    for (size_t first = 0; first < n_row; first += LF_STRIP_ROWS) {
+        for (size_t k = 0; k < n_col; k++, strips += LF_STRIP_ROWS) {
+            for (size_t r = 0; r < LF_STRIP_ROWS; r++)
+                strips[r] = first + r < n_row ? lf_bf16_to_f32(rows[k][first + r]) : 0;
+        }
+    }
+}
+
+void lf_group_tokens__ref(float *restrict group, const lf_bf16 *const *rows, size_t n_tok, size_t n_col)
+{
+    for (size_t k = 0; k < n_col; k++) {
+        for (size_t t = 0; t < LF_GROUP_TOKENS; t++) *group++ = t < n_tok ? lf_bf16_to_f32(rows[t][k]) : 0;
+    }
+}
+
 void lf_pack_rows__ref(lf_bf16 *panel, size_t row, const lf_bf16 *src, size_t src_stride, size_t n_row, size_t n_col)
 {
     for (size_t r = 0; r < n_row; r++) {

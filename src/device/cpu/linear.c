@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The linear layer over packed weights. Tokens are expanded to float32 once, then every (block of tokens, run of
-// strips) is one independent piece of work: its sums stay in the thread's scratch while the columns pass in cache-sized
-// chunks. A decode step (few tokens) streams the weights once and has no second parallel loop. THE ORDER of kernels.h
-// makes the cut invisible in the result.
+// The linear layer over packed weights, for few tokens: it streams the weights once, and every run of strips is one
+// independent piece of work whose sums stay in the thread's scratch. Tokens are expanded to float32 first, by each
+// thread for itself when they are so few that a second parallel loop would cost more. Many tokens are linear_tiles.c's
+// or oneDNN's. THE ORDER of kernels.h makes the cut invisible in the result.
 #include "device/cpu/cpu_int.h"
 
 #include <string.h>
@@ -11,19 +11,17 @@
 #include "base/par.h"
 #include "device/cpu/gemm_onednn.h"
 
-// Pairs of columns that all tokens of a block pass over before the next: a few tokens leave them in the first level
-// cache, so that each weight comes from memory once; many tokens amortize loading and storing their sums over more
-// columns, in the second level.
+// Pairs of columns that all tokens pass over before the next: a few tokens leave them in the first level cache, so that
+// each weight comes from memory once; more tokens amortize loading and storing their sums over more columns, in the
+// second level.
 enum { FEW_TOKENS = 16, FEW_CHUNK_PAIRS = 32, CHUNK_PAIRS = 256 };
 
 typedef struct linear_job {
     lf_cpu_device *cpu;
     const lf_linear_args *args;
-    size_t first_tok, n_tok; // this round's tokens
+    size_t first_tok, n_tok; // < LF_MANY_TOKENS
     bool private_x;          // each thread expands its own copy
     size_t item_strips;      // strips of one piece of work: 4 (a panel) or 1
-    size_t n_strip_item;     // pieces along the rows
-    size_t block;            // tokens of one piece
 } linear_job;
 
 lf_status lf__cpu_linear_reserve(lf_cpu_device *cpu, size_t n_pair, lf_error *err)
@@ -32,7 +30,7 @@ lf_status lf__cpu_linear_reserve(lf_cpu_device *cpu, size_t n_pair, lf_error *er
     size_t stride = 2 * n_pair + 16;
     if (stride <= cpu->x_stride) return LF_OK;
     size_t rows = LF_MAX((size_t)LF_PRIVATE_TOKENS * (size_t)cpu->n_thread,
-                         LF_MIN(cpu->options.max_n_tok, (size_t)LF_LINEAR_TOKENS));
+                         LF_MIN(cpu->options.max_n_tok, (size_t)LF_LINEAR_TOKENS) + LF_GROUP_TOKENS - 1);
     size_t bytes;
     if (!lf_mul_size(rows * sizeof(float), stride, &bytes)) return lf_error_no_memory(err, 0);
     lf_pages grown = {0};
@@ -41,7 +39,6 @@ lf_status lf__cpu_linear_reserve(lf_cpu_device *cpu, size_t n_pair, lf_error *er
     lf__pages_unmap(&cpu->x_pages);
     cpu->x_pages = grown;
     cpu->x_stride = stride;
-    cpu->x_rows = rows;
     return LF_OK;
 }
 
@@ -50,7 +47,7 @@ static float *x_row(const linear_job *job, size_t row)
     return (float *)job->cpu->x_pages.address + row * job->cpu->x_stride;
 }
 
-// Tokens [begin, end) of the round into rows `row` + token.
+// Tokens [begin, end) of the job into rows `row` + token.
 static void expand_tokens(const linear_job *job, size_t row, size_t begin, size_t end)
 {
     size_t n_col = job->args->weight->n_col, padded = 2 * job->args->weight->n_pair;
@@ -64,35 +61,34 @@ static void expand_tokens(const linear_job *job, size_t row, size_t begin, size_
 
 static void expand_range(void *ctx, size_t begin, size_t end, int thread) { expand_tokens(ctx, 0, begin, end); }
 
-// Sums of a block of tokens by some strips of a panel become elements of y.
-static void store(const linear_job *job, const float *sum, size_t tok, size_t n_tok, size_t panel, size_t strip,
-                  size_t n_strip)
+// Sums [n_tok, stride 64] of rows [row, row + n_row) and tokens from `tok` on become elements of y; rows beyond the
+// matrix are padding.
+void lf__linear_store(const lf_cpu_kernels *kernels, const lf_linear_args *args, const float *sum, size_t tok,
+                      size_t n_tok, size_t row, size_t n_row)
 {
-    const lf_linear_args *args = job->args;
-    size_t first = panel * LF_PANEL_ROWS + strip * LF_STRIP_ROWS;
-    if (first >= args->weight->n_row) return;
-    size_t n = LF_MIN(n_strip * LF_STRIP_ROWS, args->weight->n_row - first);
-    const float *bias = lf_dptr_is_null(args->bias) ? NULL : (const float *)args->bias.address + first;
-    for (size_t t = 0; t < n_tok; t++) {
-        const float *src = sum + t * LF_PANEL_ROWS + strip * LF_STRIP_ROWS;
-        size_t at = (job->first_tok + tok + t) * args->y_stride + first;
+    if (row >= args->weight->n_row) return;
+    size_t n = LF_MIN(n_row, args->weight->n_row - row);
+    const float *bias = lf_dptr_is_null(args->bias) ? NULL : (const float *)args->bias.address + row;
+    for (size_t t = 0; t < n_tok; t++, sum += LF_PANEL_ROWS) {
+        size_t at = (tok + t) * args->y_stride + row;
         if (!args->y_is_f32) {
-            job->cpu->kernels.narrow((lf_bf16 *)args->y.address + at, src, bias, n);
+            kernels->narrow((lf_bf16 *)args->y.address + at, sum, bias, n);
             continue;
         }
         float *y = (float *)args->y.address + at;
         if (!bias) {
-            memcpy(y, src, n * sizeof *y);
+            memcpy(y, sum, n * sizeof *y);
             continue;
         }
-        for (size_t i = 0; i < n; i++) y[i] = src[i] + bias[i];
+        for (size_t i = 0; i < n; i++) y[i] = sum[i] + bias[i];
     }
 }
 
-static void multiply_strips(const linear_job *job, float *sum, size_t x_first, size_t tok, size_t n_tok, size_t panel,
-                            size_t strip, size_t n_strip)
+static void multiply_strips(const linear_job *job, float *sum, size_t x_first, size_t panel, size_t strip,
+                            size_t n_strip)
 {
     const lf_weight *weight = job->args->weight;
+    size_t n_tok = job->n_tok;
     memset(sum, 0, n_tok * LF_PANEL_ROWS * sizeof *sum);
     size_t chunk = n_tok == 1 ? weight->n_pair : n_tok <= FEW_TOKENS ? FEW_CHUNK_PAIRS : CHUNK_PAIRS;
     for (size_t pair = 0; pair < weight->n_pair; pair += chunk) {
@@ -108,7 +104,8 @@ static void multiply_strips(const linear_job *job, float *sum, size_t x_first, s
             .n_strip = n_strip,
         });
     }
-    store(job, sum, tok, n_tok, panel, strip, n_strip);
+    lf__linear_store(&job->cpu->kernels, job->args, sum + strip * LF_STRIP_ROWS, job->first_tok, n_tok,
+                     panel * LF_PANEL_ROWS + strip * LF_STRIP_ROWS, n_strip * LF_STRIP_ROWS);
 }
 
 static void multiply_range(void *ctx, size_t begin, size_t end, int thread)
@@ -121,29 +118,26 @@ static void multiply_range(void *ctx, size_t begin, size_t end, int thread)
         expand_tokens(job, x_base, 0, job->n_tok);
     }
     for (size_t item = begin; item < end; item++) {
-        size_t tok = item / job->n_strip_item * job->block;
-        size_t strip = item % job->n_strip_item * job->item_strips;
-        multiply_strips(job, sum, x_base + tok, tok, LF_MIN(job->block, job->n_tok - tok), strip / LF_PANEL_STRIPS,
-                        strip % LF_PANEL_STRIPS, job->item_strips);
+        size_t strip = item * job->item_strips;
+        multiply_strips(job, sum, x_base, strip / LF_PANEL_STRIPS, strip % LF_PANEL_STRIPS, job->item_strips);
     }
 }
 
-static void linear_round(linear_job *job)
+static void multiply_few(lf_cpu_device *cpu, const lf_linear_args *args, size_t first, size_t n_tok)
 {
-    size_t n_panel = job->args->weight->n_panel, n_thread = (size_t)job->cpu->n_thread;
-    job->private_x = job->n_tok <= LF_PRIVATE_TOKENS;
-    job->block = LF_MIN(job->n_tok, (size_t)LF_TOKEN_BLOCK);
-    size_t n_block = (size_t)lf_ceil_div((int64_t)job->n_tok, (int64_t)job->block);
+    linear_job job = {.cpu = cpu, .args = args, .first_tok = first, .n_tok = n_tok};
+    size_t n_panel = args->weight->n_panel, n_thread = (size_t)cpu->n_thread;
+    job.private_x = n_tok <= LF_PRIVATE_TOKENS;
     // Whole panels stream best; single strips keep many threads busy on a small matrix.
-    bool whole = n_panel * n_block % n_thread == 0 || n_panel * n_block >= 8 * n_thread;
-    job->item_strips = whole ? LF_PANEL_STRIPS : 1;
-    job->n_strip_item = n_panel * (LF_PANEL_STRIPS / job->item_strips);
-    if (job->private_x) {
-        lf_par_for(job->n_strip_item, 1, multiply_range, job);
+    bool whole = n_panel % n_thread == 0 || n_panel >= 8 * n_thread;
+    job.item_strips = whole ? LF_PANEL_STRIPS : 1;
+    size_t n_item = n_panel * (LF_PANEL_STRIPS / job.item_strips);
+    if (job.private_x) {
+        lf_par_for(n_item, 1, multiply_range, &job);
         return;
     }
-    lf_par_for(job->n_tok, 4, expand_range, job);
-    lf_par_for_dynamic(n_block * job->n_strip_item, 1, multiply_range, job);
+    lf_par_for(n_tok, 4, expand_range, &job);
+    lf_par_for_dynamic(n_item, 1, multiply_range, &job);
 }
 
 lf_status lf__cpu_linear(lf_device *device, const lf_linear_args *args, lf_error *err)
@@ -151,14 +145,17 @@ lf_status lf__cpu_linear(lf_device *device, const lf_linear_args *args, lf_error
     lf_cpu_device *cpu = lf__cpu(device);
     assert(args->n_tok <= cpu->options.max_n_tok && args->x_stride >= args->weight->n_col);
     assert(args->y_stride >= args->weight->n_row || args->n_tok <= 1);
-    size_t round = LF_MIN(cpu->x_rows, (size_t)LF_LINEAR_TOKENS);
     size_t tok = 0;
     for (size_t n; cpu->onednn && (n = lf__onednn_tokens(args->n_tok - tok)) > 0; tok += n) {
         if (!lf__onednn_linear(cpu->onednn, args, tok, n)) break;
     }
-    for (; tok < args->n_tok; tok += round) {
-        linear_job job = {.cpu = cpu, .args = args, .first_tok = tok, .n_tok = LF_MIN(round, args->n_tok - tok)};
-        linear_round(&job);
+    for (size_t n; tok < args->n_tok; tok += n) {
+        n = LF_MIN((size_t)LF_LINEAR_TOKENS, args->n_tok - tok);
+        if (n < LF_MANY_TOKENS) {
+            multiply_few(cpu, args, tok, n);
+        } else {
+            lf__linear_tiles(cpu, args, tok, n);
+        }
     }
     return LF_OK;
 }

@@ -70,6 +70,72 @@ static bool check_multiply(const lf_cpu_kernels *candidate)
     return true;
 }
 
+static bool check_multiply_tiles(const lf_cpu_kernels *candidate)
+{
+    enum { COLUMNS = 7, GROUPS = 2, STRIPS = 5, TOKENS = GROUPS * LF_GROUP_TOKENS, STRIDE = STRIPS * LF_STRIP_ROWS };
+    _Alignas(64) float strips[STRIPS * COLUMNS * LF_STRIP_ROWS], expected[TOKENS * STRIDE], found[TOKENS * STRIDE];
+    float x[TOKENS * LF_KEY_CHUNK];
+    fill_f32(strips, LF_ARRAY_LENGTH(strips), 17);
+    fill_f32(x, LF_ARRAY_LENGTH(x), 18);
+    for (int rows = 0; rows < 2; rows++) {
+        fill_f32(expected, LF_ARRAY_LENGTH(expected), 19);
+        fill_f32(found, LF_ARRAY_LENGTH(found), 19);
+        lf_tiles_args args = {.sum = expected,
+                              .sum_stride = STRIDE,
+                              .x = x,
+                              .x_is_rows = rows,
+                              .n_group = GROUPS,
+                              .strips = strips,
+                              .n_col = COLUMNS,
+                              .n_strip = STRIPS};
+        lf_multiply_tiles__ref(&args);
+        args.sum = found;
+        candidate->multiply_tiles(&args);
+        if (memcmp(expected, found, sizeof found) != 0) return false;
+    }
+    return true;
+}
+
+static bool check_widen_panel(const lf_cpu_kernels *candidate)
+{
+    enum { PAIRS = 3 };
+    _Alignas(64) lf_bf16 panel[PAIRS * LF_PANEL_PAIR];
+    _Alignas(64) float expected[PAIRS * LF_PANEL_PAIR], found[PAIRS * LF_PANEL_PAIR];
+    fill_bf16(panel, PAIRS * LF_PANEL_PAIR, 20);
+    lf_widen_panel__ref(expected, panel, PAIRS);
+    candidate->widen_panel(found, panel, PAIRS);
+    return memcmp(expected, found, sizeof found) == 0;
+}
+
+static bool check_widen_rows(const lf_cpu_kernels *candidate)
+{
+    enum { STRIPS = (N + LF_STRIP_ROWS - 1) / LF_STRIP_ROWS };
+    lf_bf16 columns[3][N];
+    _Alignas(64) float expected[STRIPS * 3 * LF_STRIP_ROWS], found[STRIPS * 3 * LF_STRIP_ROWS];
+    const lf_bf16 *rows[3] = {columns[1], columns[0], columns[2]};
+    for (size_t i = 0; i < 3; i++) fill_bf16(columns[i], N, 21 + 100 * i);
+    lf_widen_rows__ref(expected, rows, 3, N);
+    candidate->widen_rows(found, rows, 3, N);
+    return memcmp(expected, found, sizeof found) == 0;
+}
+
+static bool check_group_tokens(const lf_cpu_kernels *candidate)
+{
+    lf_bf16 tokens[LF_GROUP_TOKENS][N];
+    const lf_bf16 *rows[LF_GROUP_TOKENS];
+    float expected[LF_GROUP_TOKENS * N], found[LF_GROUP_TOKENS * N];
+    for (size_t i = 0; i < LF_GROUP_TOKENS; i++) {
+        fill_bf16(tokens[i], N, 22 + 100 * i);
+        rows[i] = tokens[i];
+    }
+    for (size_t n_tok = 1; n_tok <= LF_GROUP_TOKENS; n_tok++) {
+        lf_group_tokens__ref(expected, rows, n_tok, N);
+        candidate->group_tokens(found, rows, n_tok, N);
+        if (memcmp(expected, found, sizeof found) != 0) return false;
+    }
+    return true;
+}
+
 static bool check_pack_rows(const lf_cpu_kernels *candidate)
 {
     enum { ROWS = 9, COLUMNS = 19 };
