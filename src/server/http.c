@@ -134,12 +134,13 @@ static exchange *exchange_new(lf_server *server, struct MHD_Connection *connecti
         free(path);
         return NULL;
     }
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    const union MHD_ConnectionInfo *fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     x->server = server;
     x->connection = connection;
+    // each answer lies where the next one will: libmicrohttpd 1.0 has one place per connection
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     x->tracked = info ? info->socket_context : NULL;
-    x->fd = fd ? fd->connect_fd : -1;
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    x->fd = info ? info->connect_fd : -1;
     x->path = path;
     x->route = lf_route_find(path, &x->operand);
     x->method = known_method(method);
