@@ -89,6 +89,12 @@ const float *lf_fp8_table(lf_dtype dtype)
 
 float lf_fp8_to_f32(lf_dtype dtype, uint8_t code) { return lf_fp8_table(dtype)[code]; }
 
+float lf_fp4_to_f32(uint8_t code)
+{
+    static const float values[16] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+    return values[code & 0xf];
+}
+
 bool lf_fp8_is_nan(lf_dtype dtype, uint8_t code)
 {
     if (dtype == LF_DTYPE_F8_E8M0) return code == 0xff;
@@ -145,6 +151,23 @@ static const lf__num_kernels *kernels(void)
 size_t lf_dequant_fp8_bf16(lf_bf16 *dst, const uint8_t *codes, size_t n, float scale, lf_dtype dtype)
 {
     return kernels()->dequant_fp8_bf16(dst, codes, n, scale, dtype);
+}
+
+size_t lf_dequant_fp8_scales_bf16(lf_bf16 *dst, const uint8_t *codes, const float *scales, size_t n, lf_dtype dtype)
+{
+    return kernels()->dequant_fp8_scales_bf16(dst, codes, scales, n, dtype);
+}
+
+void lf_dequant_fp4_bf16(lf_bf16 *dst, const uint8_t *packed, size_t first, size_t n, float scale)
+{
+    packed += first / 2;
+    if (first % 2 && n) { // the high half of a byte
+        const uint8_t code = *packed++ >> 4;
+        lf__num_kernels__ref.dequant_fp4_bf16(dst, &code, 1, scale);
+        dst = (lf_bf16 *)(void *)((char *)dst + sizeof *dst);
+        n--;
+    }
+    kernels()->dequant_fp4_bf16(dst, packed, n, scale);
 }
 
 void lf_convert_f32_bf16(lf_bf16 *dst, const float *src, size_t n) { kernels()->convert_f32_bf16(dst, src, n); }

@@ -87,6 +87,9 @@ float lf_fp8_to_f32(lf_dtype dtype, uint8_t code);
 // All 256 values of lf_fp8_to_f32(dtype, code), index = code. Static, read-only.
 const float *lf_fp8_table(lf_dtype dtype);
 bool lf_fp8_is_nan(lf_dtype dtype, uint8_t code);
+// A code of E2M1 (FP4; bits 0 to 3 of `code`): 0, 0.5, 1, 1.5, 2, 3, 4, 6, and from 8 on the same with a minus sign.
+// Two codes stand in a byte, element 2 i in the low half of byte i (DeepSeek-V4).
+float lf_fp4_to_f32(uint8_t code);
 // Nearest e4m3fn code, ties to even, saturating to +-448; NaN gives 0x7f. For tests and synthetic checkpoints.
 uint8_t lf_e4m3_from_f32(float value);
 
@@ -95,6 +98,10 @@ uint8_t lf_e4m3_from_f32(float value);
 // how many of the codes are NaN, which costs nothing extra. A NaN product is stored as 0x7fc0. dst and codes may be
 // unaligned; they must not overlap.
 size_t lf_dequant_fp8_bf16(lf_bf16 *dst, const uint8_t *codes, size_t n, float scale, lf_dtype dtype);
+// The same with a scale for each element: scales[i] goes with codes[i].
+size_t lf_dequant_fp8_scales_bf16(lf_bf16 *dst, const uint8_t *codes, const float *scales, size_t n, lf_dtype dtype);
+// The same for elements [first, first + n) of packed E2M1 (FP4) under one scale. The format has no NaN.
+void lf_dequant_fp4_bf16(lf_bf16 *dst, const uint8_t *packed, size_t first, size_t n, float scale);
 // Plain array conversions. src may be unaligned (it points into a mapped file).
 void lf_convert_f32_bf16(lf_bf16 *dst, const float *src, size_t n);
 void lf_convert_bf16_f32(float *dst, const lf_bf16 *src, size_t n);

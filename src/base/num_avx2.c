@@ -130,6 +130,52 @@ static inline __m256i bf16_words(__m256 values)
     return _mm256_blendv_epi8(_mm256_srli_epi32(rounded, 16), _mm256_or_si256(upper, _mm256_set1_epi32(0x40)), is_nan);
 }
 
+size_t lf__dequant_fp8_scales_bf16__avx2(lf_bf16 *dst, const uint8_t *codes, const float *scales, size_t n,
+                                         lf_dtype dtype)
+{
+    const float *table = lf_fp8_table(dtype);
+    size_t i = 0, n_nan = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256i index = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(codes + i)));
+        __m256 values = _mm256_i32gather_ps(table, index, sizeof(float));
+        __m256 products = _mm256_mul_ps(values, _mm256_loadu_ps(scales + i));
+        __m256i is_nan = _mm256_castps_si256(_mm256_cmp_ps(products, products, _CMP_UNORD_Q));
+        __m256i words = _mm256_blendv_epi8(bf16_words(products), _mm256_set1_epi32(0x7fc0), is_nan);
+        __m128i packed = _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+        _mm_storeu_si128((__m128i *)(void *)((char *)dst + 2 * i), packed);
+        n_nan += (size_t)__builtin_popcount((unsigned)_mm256_movemask_ps(_mm256_cmp_ps(values, values, _CMP_UNORD_Q)));
+    }
+    return n_nan + lf__num_kernels__ref.dequant_fp8_scales_bf16((lf_bf16 *)(void *)((char *)dst + 2 * i), codes + i,
+                                                                scales + i, n - i, dtype);
+}
+
+// Packed FP4: the 16 products are a table of bytes, looked up for the low and the high halves of 16 bytes at a time.
+void lf__dequant_fp4_bf16__avx2(lf_bf16 *dst, const uint8_t *packed, size_t n, float scale)
+{
+    const bool is_plain = lf_f32_bits(scale) < 0x7f800000u; // otherwise products may be NaN, or negative
+    size_t i = 0;
+    if (is_plain && n >= CODES_PER_STEP) {
+        __m256i words = rounded_products(_mm256_setr_ps(0, 0.5f, 1, 1.5f, 2, 3, 4, 6), _mm256_set1_ps(scale));
+        __m128i entries = _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+        __m128i negative = _mm_or_si128(entries, _mm_set1_epi16((short)0x8000)), byte = _mm_set1_epi16(0xff);
+        __m128i low = _mm_packus_epi16(_mm_and_si128(entries, byte), _mm_and_si128(negative, byte));
+        __m128i high = _mm_packus_epi16(_mm_srli_epi16(entries, 8), _mm_srli_epi16(negative, 8));
+        const __m256i lows = _mm256_broadcastsi128_si256(low), highs = _mm256_broadcastsi128_si256(high);
+        for (; i + CODES_PER_STEP <= n; i += CODES_PER_STEP) {
+            __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(packed + i / 2));
+            __m128i even = _mm_and_si128(bytes, _mm_set1_epi8(0xf));
+            __m128i odd = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(0xf));
+            __m256i codes = _mm256_set_m128i(_mm_unpackhi_epi8(even, odd), _mm_unpacklo_epi8(even, odd));
+            __m256i first = _mm256_shuffle_epi8(lows, codes), second = _mm256_shuffle_epi8(highs, codes);
+            __m256i a = _mm256_unpacklo_epi8(first, second), b = _mm256_unpackhi_epi8(first, second);
+            char *to = (char *)dst + 2 * i;
+            _mm256_storeu_si256((__m256i *)(void *)to, _mm256_permute2x128_si256(a, b, 0x20));
+            _mm256_storeu_si256((__m256i *)(void *)(to + 32), _mm256_permute2x128_si256(a, b, 0x31));
+        }
+    }
+    lf__num_kernels__ref.dequant_fp4_bf16((lf_bf16 *)(void *)((char *)dst + 2 * i), packed + i / 2, n - i, scale);
+}
+
 static void convert_f32_bf16__avx2(lf_bf16 *dst, const float *src, size_t n)
 {
     size_t i = 0;
@@ -168,6 +214,8 @@ static void convert_f16_f32__avx2(float *dst, const lf_f16 *src, size_t n)
 
 const lf__num_kernels lf__num_kernels__avx2 = {
     .dequant_fp8_bf16 = dequant_fp8_bf16__avx2,
+    .dequant_fp8_scales_bf16 = lf__dequant_fp8_scales_bf16__avx2,
+    .dequant_fp4_bf16 = lf__dequant_fp4_bf16__avx2,
     .convert_f32_bf16 = convert_f32_bf16__avx2,
     .convert_bf16_f32 = convert_bf16_f32__avx2,
     .convert_f16_f32 = convert_f16_f32__avx2,

@@ -27,6 +27,28 @@ static size_t dequant_fp8_bf16__ref(lf_bf16 *dst, const uint8_t *codes, size_t n
     return n_nan;
 }
 
+static size_t dequant_fp8_scales_bf16__ref(lf_bf16 *dst, const uint8_t *codes, const float *scales, size_t n,
+                                           lf_dtype dtype)
+{
+    const float *table = lf_fp8_table(dtype);
+    lf__fp8_format format = lf__fp8_format_of(dtype);
+    size_t n_nan = 0;
+    for (size_t i = 0; i < n; i++) {
+        lf_bf16 bits = product(table[codes[i]], scales[i]);
+        memcpy((char *)dst + i * sizeof bits, &bits, sizeof bits);
+        n_nan += ((codes[i] ^ format.flip) & format.mask) >= format.nan_from;
+    }
+    return n_nan;
+}
+
+static void dequant_fp4_bf16__ref(lf_bf16 *dst, const uint8_t *packed, size_t n, float scale)
+{
+    for (size_t i = 0; i < n; i++) {
+        lf_bf16 bits = product(lf_fp4_to_f32(packed[i / 2] >> (i % 2 * 4)), scale);
+        memcpy((char *)dst + i * sizeof bits, &bits, sizeof bits);
+    }
+}
+
 static void convert_f32_bf16__ref(lf_bf16 *dst, const float *src, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -59,6 +81,8 @@ static void convert_f16_f32__ref(float *dst, const lf_f16 *src, size_t n)
 
 const lf__num_kernels lf__num_kernels__ref = {
     .dequant_fp8_bf16 = dequant_fp8_bf16__ref,
+    .dequant_fp8_scales_bf16 = dequant_fp8_scales_bf16__ref,
+    .dequant_fp4_bf16 = dequant_fp4_bf16__ref,
     .convert_f32_bf16 = convert_f32_bf16__ref,
     .convert_bf16_f32 = convert_bf16_f32__ref,
     .convert_f16_f32 = convert_f16_f32__ref,

@@ -2,18 +2,27 @@
 //
 // Rectangles of logical tensors as bf16 or float32. Scales are looked up by global row and column, so a rectangle may
 // begin and end inside a scale block (a tensor-parallel slice does). Rows run through the array kernels of base/num.h,
-// one call for each scale; what is wrong with the data is counted on the way: NaN codes by the kernels, bad scales where
-// they are read, and products one by one only under scales that are large enough to overflow.
+// one call for each scale, or one for many where each column has its own; what is wrong with the data is counted on the
+// way: NaN codes by the kernels, bad scales where they are read, and products one by one only under scales that are
+// large enough to overflow.
 #include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "quant/quant.h"
 
+bool lf_logical_is_fp4(const lf_logical_tensor *tensor)
+{
+    bool has_scale = tensor->layout != LF_SCALE_NONE && tensor->layout != LF_SCALE_BROKEN;
+    return has_scale && tensor->weight->dtype == LF_DTYPE_I8;
+}
+
 int lf_logical_shape(const lf_logical_tensor *tensor, int64_t shape[LF_MAX_RANK])
 {
     const lf_stored_tensor *weight = tensor->weight;
-    for (int i = 0; i < weight->rank; i++) shape[i] = weight->shape[i];
+    int last = weight->rank - 1;
+    for (int i = 0; i <= last; i++) shape[i] = weight->shape[i];
+    if (last >= 0 && lf_logical_is_fp4(tensor) && shape[last] <= INT64_MAX / 2) shape[last] *= 2;
     return weight->rank;
 }
 
@@ -31,7 +40,9 @@ typedef struct job {
     lf_dequant_rounding rounding;
     lf_dequant_report *report;
     int64_t matrix_cols;
-    int64_t scale_cols; // BLOCK: scales in one row of blocks
+    bool is_fp4;
+    int64_t chunk_scale_rows; // rows of scales of a chunk
+    int64_t scale_cols;       // scales in one of these rows
 } job;
 
 static lf_status check_rect(const lf_logical_tensor *tensor, lf_rect rect, int64_t *matrix_cols, lf_error *err)
@@ -66,6 +77,7 @@ static float scale_value(const job *j, int64_t i)
     uint16_t half;
     switch (scale->dtype) {
     case LF_DTYPE_F32: memcpy(&value, scale->data + 4 * i, sizeof value); break;
+    case LF_DTYPE_U8: // MXFP8: the bytes are E8M0
     case LF_DTYPE_F8_E8M0: value = lf_fp8_to_f32(LF_DTYPE_F8_E8M0, scale->data[i]); break;
     default:
         memcpy(&half, scale->data + 2 * i, sizeof half);
@@ -84,53 +96,90 @@ static void note(lf_dequant_report *report, uint64_t *counter, uint64_t n, int64
     *counter += n;
 }
 
-// The slow look at a stretch under one scale: which products are not finite although code and scale are, and whether a
-// scale of zero hides codes.
-static void inspect(const job *j, const uint8_t *codes, int64_t n, float scale, int64_t row, int64_t col)
+// One row of codes: of FP8 a byte each; of packed FP4 half a byte, element 2 i in the low half of byte i.
+typedef struct code_row {
+    const uint8_t *bytes;
+    bool is_fp4;
+    lf_dtype dtype;
+} code_row;
+
+static float code_value(const code_row *codes, int64_t i)
 {
-    lf_dtype dtype = j->tensor->weight->dtype;
-    const float *values = lf_fp8_table(dtype);
+    if (codes->is_fp4) return lf_fp4_to_f32(codes->bytes[i / 2] >> (i % 2 * 4) & 0xf);
+    return lf_fp8_to_f32(codes->dtype, codes->bytes[i]);
+}
+
+// Under such a scale no product of a finite code overflows or is hidden: 57344 * 2^110 fits. E5M2 also has codes for
+// Inf.
+static bool is_plain(lf_dtype dtype, float scale) { return scale > 0 && scale < 0x1p110f && dtype != LF_DTYPE_F8_E5M2; }
+
+// The slow look at columns [col, col + n) of a row under one scale: which products are not finite although code and
+// scale are, and whether a scale of zero hides codes.
+static void inspect(const job *j, const code_row *codes, int64_t n, float scale, int64_t row, int64_t col)
+{
     bool is_valid = scale >= 0 && scale < INFINITY, has_value = false;
-    for (int64_t i = 0; i < n; i++) {
-        float value = values[codes[i]];
+    for (int64_t i = col; i < col + n; i++) {
+        float value = code_value(codes, i);
         has_value |= value != 0; // NaN as well
         if (!is_valid || isnan(value)) continue;
         bool is_overflow = !isfinite(lf_bf16_to_f32(lf_bf16_from_f32(value * scale)));
-        if (is_overflow || isinf(value)) note(j->report, &j->report->n_overflow, 1, row, col + i);
+        if (is_overflow || isinf(value)) note(j->report, &j->report->n_overflow, 1, row, i);
     }
     if (!is_valid || (scale == 0 && has_value)) note(j->report, &j->report->n_bad_scale, 1, row, col);
 }
 
-// dst[0..n) from codes under one scale.
-static void dequant_stretch(const job *j, const uint8_t *codes, lf_bf16 *dst, int64_t n, float scale, int64_t row,
-                            int64_t col)
+static void note_nan(const job *j, const code_row *codes, size_t n_nan, int64_t row, int64_t col)
 {
-    lf_dtype dtype = j->tensor->weight->dtype;
-    // 57344 * 2^110 is the largest product that surely fits; E5M2 also has codes for Inf
-    bool is_plain = scale > 0 && scale < 0x1p110f && dtype != LF_DTYPE_F8_E5M2;
-    if (!is_plain) inspect(j, codes, n, scale, row, col);
-    size_t n_nan = lf_dequant_fp8_bf16(dst, codes, (size_t)n, scale, dtype);
     if (n_nan == 0) return;
-    int64_t first = 0;
-    while (!lf_fp8_is_nan(dtype, codes[first])) first++;
-    note(j->report, &j->report->n_nan_code, n_nan, row, col + first);
+    while (!lf_fp8_is_nan(codes->dtype, codes->bytes[col])) col++;
+    note(j->report, &j->report->n_nan_code, n_nan, row, col);
 }
 
-static void dequant_fp8_row(const job *j, int64_t row, int64_t col, int64_t n, lf_bf16 *dst)
+// dst[0..n) from the codes of columns [col, col + n) under one scale.
+static void dequant_stretch(const job *j, const code_row *codes, lf_bf16 *dst, int64_t n, float scale, int64_t row,
+                            int64_t col)
+{
+    if (!is_plain(codes->dtype, scale)) inspect(j, codes, n, scale, row, col);
+    if (codes->is_fp4)
+        lf_dequant_fp4_bf16(dst, codes->bytes, (size_t)col, (size_t)n, scale);
+    else
+        note_nan(j, codes, lf_dequant_fp8_bf16(dst, codes->bytes + col, (size_t)n, scale, codes->dtype), row, col);
+}
+
+// The same where every column has a scale of its own, the first being scale number `at`.
+static void dequant_columns(const job *j, const code_row *codes, lf_bf16 *dst, int64_t n, int64_t at, int64_t row,
+                            int64_t col)
+{
+    enum { CHUNK = 512 };
+    float scales[CHUNK];
+    for (int64_t done = 0; done < n; done += CHUNK) {
+        int64_t count = LF_MIN(n - done, (int64_t)CHUNK), first = col + done;
+        for (int64_t i = 0; i < count; i++) {
+            scales[i] = scale_value(j, at + done + i);
+            if (!is_plain(codes->dtype, scales[i])) inspect(j, codes, 1, scales[i], row, first + i);
+        }
+        size_t n_nan =
+            lf_dequant_fp8_scales_bf16(dst + done, codes->bytes + first, scales, (size_t)count, codes->dtype);
+        note_nan(j, codes, n_nan, row, first);
+    }
+}
+
+static void dequant_row(const job *j, int64_t row, int64_t col, int64_t n, lf_bf16 *dst)
 {
     const lf_logical_tensor *tensor = j->tensor;
-    const uint8_t *codes = tensor->weight->data + row * j->matrix_cols + col;
-    if (tensor->layout != LF_SCALE_BLOCK) {
-        float scale = scale_value(j, tensor->layout == LF_SCALE_CHANNEL ? row : 0);
-        dequant_stretch(j, codes, dst, n, scale, row, col);
+    const lf_stored_tensor *weight = tensor->weight;
+    int64_t row_bytes = j->is_fp4 ? j->matrix_cols / 2 : j->matrix_cols;
+    code_row codes = {weight->data + row * row_bytes, j->is_fp4, weight->dtype};
+    int64_t chunk = row / tensor->chunk_rows, in_chunk = row - chunk * tensor->chunk_rows;
+    int64_t scale_row = (chunk * j->chunk_scale_rows + in_chunk / tensor->block_rows) * j->scale_cols;
+    if (tensor->block_cols == 1 && !j->is_fp4) {
+        dequant_columns(j, &codes, dst, n, scale_row + col, row, col);
         return;
     }
-    int64_t scale_row = row / tensor->block_rows * j->scale_cols;
-    for (int64_t done = 0; done < n;) {
-        int64_t block = (col + done) / tensor->block_cols;
-        int64_t length = LF_MIN(n - done, (block + 1) * tensor->block_cols - (col + done));
-        float scale = scale_value(j, scale_row + block);
-        dequant_stretch(j, codes + done, dst + done, length, scale, row, col + done);
+    int64_t block = col / tensor->block_cols, end = (block + 1) * tensor->block_cols;
+    for (int64_t done = 0; done < n; block++, end += tensor->block_cols) {
+        int64_t length = LF_MIN(n, end - col) - done;
+        dequant_stretch(j, &codes, dst + done, length, scale_value(j, scale_row + block), row, col + done);
         done += length;
     }
 }
@@ -154,7 +203,7 @@ static void bf16_row(const job *j, int64_t row, int64_t col, int64_t n, lf_bf16 
     case LF_DTYPE_BF16: memcpy(dst, weight->data + 2 * at, (size_t)n * sizeof *dst); break;
     case LF_DTYPE_F16: f16_row(weight->data + 2 * at, n, dst); break;
     case LF_DTYPE_F32: lf_convert_f32_bf16(dst, (const float *)(const void *)(weight->data + 4 * at), (size_t)n); break;
-    default: dequant_fp8_row(j, row, col, n, dst);
+    default: dequant_row(j, row, col, n, dst);
     }
 }
 
@@ -176,7 +225,7 @@ static void f32_row(const job *j, int64_t row, int64_t col, int64_t n, float *ds
     }
     for (int64_t i = 0; i < n; i += CHUNK) {
         int64_t count = LF_MIN(n - i, (int64_t)CHUNK);
-        dequant_fp8_row(j, row, col + i, count, narrow);
+        dequant_row(j, row, col + i, count, narrow);
         lf_convert_bf16_f32(dst + i, narrow, (size_t)count);
     }
 }
@@ -188,8 +237,8 @@ static bool is_readable(const lf_logical_tensor *tensor)
     case LF_DTYPE_F16:
     case LF_DTYPE_BF16: return tensor->layout == LF_SCALE_NONE;
     default:
-        return lf_dtype_is_fp8(tensor->weight->dtype) && tensor->layout != LF_SCALE_NONE &&
-               tensor->layout != LF_SCALE_BROKEN;
+        return lf_logical_is_fp4(tensor) || (lf_dtype_is_fp8(tensor->weight->dtype) &&
+                                             tensor->layout != LF_SCALE_NONE && tensor->layout != LF_SCALE_BROKEN);
     }
 }
 
@@ -201,7 +250,10 @@ static lf_status begin(job *j, const lf_logical_tensor *tensor, lf_rect rect, lf
     lf_status status = check_rect(tensor, rect, &j->matrix_cols, err);
     if (status) return status;
     if (dst_stride < (size_t)rect.n_col) return lf_error_set(err, LF_ERR_INVALID, "destination rows are too short");
-    if (tensor->layout == LF_SCALE_BLOCK) j->scale_cols = lf_ceil_div(j->matrix_cols, tensor->block_cols);
+    if (tensor->layout == LF_SCALE_NONE) return LF_OK;
+    j->is_fp4 = lf_logical_is_fp4(tensor);
+    j->chunk_scale_rows = lf_ceil_div(tensor->chunk_rows, tensor->block_rows);
+    j->scale_cols = lf_ceil_div(j->matrix_cols, tensor->block_cols);
     return LF_OK;
 }
 

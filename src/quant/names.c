@@ -21,6 +21,8 @@ static const struct {
     {"qscale_weight", LF__ROLE_SCALE, NULL},
     {"scale_weight", LF__ROLE_SCALE, NULL},
     {"_weight_scale", LF__ROLE_SCALE, NULL},
+    {"gate_up_proj_scale", LF__ROLE_SCALE, NULL}, // fused experts
+    {"down_proj_scale", LF__ROLE_SCALE, NULL},
     {"scale", LF__ROLE_MAYBE_SCALE, NULL},
     {"input_scale", LF__ROLE_SIDE, activation},
     {"activation_scale", LF__ROLE_SIDE, activation},
@@ -106,6 +108,22 @@ bool lf__scale_candidate(const char *name, size_t k, lf_buf *buf)
     if (k >= LF_ARRAY_LENGTH(replacing_weight) || !lf__has_suffix(name, ".weight")) return false;
     lf_buf_append(buf, name, strlen(name) - strlen("weight"));
     lf_buf_puts(buf, replacing_weight[k]);
+    return true;
+}
+
+bool lf__shared_scale_name(const char *name, lf_buf *buf)
+{
+    static const char table[] = ".ngram_embedding.", shard[] = "shard_", end[] = ".weight";
+    const char *at = strstr(name, table);
+    lf_buf_clear(buf);
+    if (!at) return false;
+    const char *rest = at + strlen(table);
+    if (strncmp(rest, shard, strlen(shard)) != 0) return false;
+    rest += strlen(shard);
+    size_t n_digit = strspn(rest, "0123456789");
+    if (n_digit == 0 || strcmp(rest + n_digit, end) != 0) return false;
+    lf_buf_append(buf, name, (size_t)(at - name) + strlen(table));
+    lf_buf_puts(buf, "weight_scale");
     return true;
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Pairing: every FP8 weight with exactly one scale, every scale with exactly one FP8 weight, from headers alone (lesson
-// L4: what is unpaired is refused before data is read). The decision per tensor comes from its dtype and its
-// companions; config.json only gives the block size, which is checked with ceil() against the scale's shape and never
-// derived from it: DeepSeek's own kv_a_proj_with_mqa has 576 rows and 5 rows of scales.
+// Pairing: every FP8 or packed FP4 weight with exactly one scale, every scale with exactly one such weight, from
+// headers alone (lesson L4: what is unpaired is refused before data is read). The decision per tensor comes from its
+// dtype and its companions; what the shapes then mean is decided in layout.c. The one scale that has many weights is
+// that of an n-gram table (layout L7).
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,13 +13,15 @@
 
 enum { MAX_CANDIDATES = 8 };
 enum { FATE_LOGICAL, FATE_SCALE, FATE_SIDE, FATE_REFUSED };
+enum { CANDIDATE_DOT_SCALE = 3 }; // lf__scale_candidate's number of "X.scale"
 
 typedef struct pairing {
     lf_quant *quant;
     const lf_checkpoint *checkpoint;
-    lf__quant_config config;
+    const lf__quant_config *config;
     lf_findings *findings;
     uint8_t *role;                      // of each stored tensor: lf__role
+    uint8_t *is_weight;                 // FP8, or packed FP4: needs a scale
     uint8_t *fate;                      // of each stored tensor: one of FATE_
     uint32_t *scale_of;                 // weight -> its scale, UINT32_MAX: none
     uint8_t *is_missing;                // weights without any scale
@@ -33,11 +35,6 @@ typedef struct pairing {
 } pairing;
 
 static const lf_stored_tensor *tensor_at(const pairing *p, size_t i) { return lf_checkpoint_tensor(p->checkpoint, i); }
-
-static bool is_fp8_weight(const pairing *p, size_t i)
-{
-    return lf_dtype_is_fp8(tensor_at(p, i)->dtype) && p->role[i] == LF__ROLE_PLAIN;
-}
 
 static void add(const pairing *p, const char *code, const lf_stored_tensor *tensor, const char *expected,
                 const char *found, const char *remedy, const char *message)
@@ -56,21 +53,6 @@ static const char *file_of(const pairing *p, const lf_stored_tensor *tensor)
     return lf_checkpoint_shard(p->checkpoint, tensor->shard)->file_name;
 }
 
-// What the scale of a weight would have to look like, by the configuration.
-static void format_expected(const pairing *p, const lf_stored_tensor *weight, char *dst, size_t dst_bytes)
-{
-    if (weight->rank == 2 && p->config.n_block) {
-        lf__block block = p->config.blocks[0];
-        snprintf(dst, dst_bytes, "[%lld, %lld] for [%lld, %lld] in blocks of %lldx%lld",
-                 (long long)lf_ceil_div(weight->shape[0], block.rows),
-                 (long long)lf_ceil_div(weight->shape[1], block.cols), (long long)weight->shape[0],
-                 (long long)weight->shape[1], (long long)block.rows, (long long)block.cols);
-    } else {
-        snprintf(dst, dst_bytes, "one value, or one for each of the %lld rows",
-                 (long long)(weight->rank ? weight->shape[0] : 1));
-    }
-}
-
 // Told after all weights were paired: then it is known what the scales of this checkpoint are called.
 static void report_missing(pairing *p, size_t i)
 {
@@ -80,8 +62,9 @@ static void report_missing(pairing *p, size_t i)
     for (size_t k = 1; k < MAX_CANDIDATES; k++) {
         if (p->n_candidate[k] > p->n_candidate[usual]) usual = k;
     }
-    bool has_usual = p->n_candidate[usual] && lf__scale_candidate(weight->name, usual, &p->name);
-    format_expected(p, weight, shape, sizeof shape);
+    bool has_usual = lf__shared_scale_name(weight->name, &p->name) ||
+                     (p->n_candidate[usual] && lf__scale_candidate(weight->name, usual, &p->name));
+    lf__layout_expected(p->config, weight, shape, sizeof shape);
     snprintf(expected, sizeof expected, "%s, %s",
              has_usual ? lf_buf_text(&p->name) : "weight_scale_inv, weight_scale, scale or qscale_weight beside it",
              shape);
@@ -91,80 +74,19 @@ static void report_missing(pairing *p, size_t i)
         "get the complete checkpoint: without its scale the weight is unusable", "scale missing for");
 }
 
-// Shape [a, 1, b, 1] counts as [a, b] (ModelOpt).
-static size_t scale_shape(const lf_stored_tensor *scale, int64_t shape[2], int64_t *n_element)
-{
-    *n_element = 1;
-    for (int i = 0; i < scale->rank; i++) *n_element *= scale->shape[i];
-    if (scale->rank == 4 && scale->shape[1] == 1 && scale->shape[3] == 1) {
-        shape[0] = scale->shape[0];
-        shape[1] = scale->shape[2];
-        return 2;
-    }
-    for (int i = 0; i < scale->rank && i < 2; i++) shape[i] = scale->shape[i];
-    return scale->rank;
-}
-
-static bool find_block(const pairing *p, const lf_stored_tensor *weight, const int64_t shape[2], lf_logical_tensor *out)
-{
-    for (size_t i = 0; i < p->config.n_block; i++) {
-        lf__block block = p->config.blocks[i];
-        if (shape[0] != lf_ceil_div(weight->shape[0], block.rows)) continue;
-        if (shape[1] != lf_ceil_div(weight->shape[1], block.cols)) continue;
-        out->layout = LF_SCALE_BLOCK;
-        out->block_rows = block.rows;
-        out->block_cols = block.cols;
-        return true;
-    }
-    return false;
-}
-
-// Fills out->layout from the shapes; false after a finding.
-static bool choose_layout(const pairing *p, const lf_stored_tensor *weight, const lf_stored_tensor *scale,
-                          lf_logical_tensor *out)
-{
-    int64_t shape[2] = {1, 1}, n_element;
-    size_t rank = scale_shape(scale, shape, &n_element);
-    if (weight->rank == 2 && rank == 2 && find_block(p, weight, shape, out)) return true;
-    if (n_element == 1) {
-        out->layout = LF_SCALE_TENSOR;
-        return true;
-    }
-    int64_t rows = weight->rank ? weight->shape[0] : 1;
-    bool is_per_row = shape[0] == rows && (rank == 1 || (rank == 2 && shape[1] == 1));
-    if (weight->rank == 2 && is_per_row && (p->config.n_block == 0 || p->config.has_channel)) {
-        out->layout = LF_SCALE_CHANNEL;
-        return true;
-    }
-    char expected[192], found[160];
-    lf_stored_tensor_format(scale, found, sizeof found);
-    if (weight->rank == 2 && rank == 2 && p->config.n_block == 0) {
-        add(p, "block-size-missing", weight, "weight_block_size in quantization_config of config.json", found,
-            "take config.json from the original checkpoint: the block size is never guessed",
-            "no block size for the scale of");
-        return false;
-    }
-    format_expected(p, weight, expected, sizeof expected);
-    add(p, "scale-shape", scale, expected, found, "the scale or the block size in config.json is of another model",
-        "the shape does not fit the weight of scale");
-    return false;
-}
-
-static bool check_dtype(const pairing *p, const lf_stored_tensor *scale)
-{
-    static const lf_dtype accepted[] = {LF_DTYPE_F32, LF_DTYPE_BF16, LF_DTYPE_F16, LF_DTYPE_F8_E8M0};
-    for (size_t i = 0; i < LF_ARRAY_LENGTH(accepted); i++) {
-        if (scale->dtype == accepted[i]) return true;
-    }
-    add(p, "scale-dtype", scale, "F32, BF16, F16 or F8_E8M0", lf_dtype_name(scale->dtype),
-        "write the scales as float32: an integer byte is never read as a scale", "wrong dtype of scale");
-    return false;
-}
-
 static void refuse_family(pairing *p, size_t i, lf__family family)
 {
     if (p->families[family].count++ == 0) p->families[family].first = tensor_at(p, i)->name;
     p->is_broken[i] = true;
+}
+
+// Whether the scale, found for weight i, is already that of another weight; that is an error.
+static bool is_taken(pairing *p, size_t scale, size_t i)
+{
+    if (p->fate[scale] != FATE_SCALE) return false;
+    add(p, "scale-shared", tensor_at(p, i), "a scale of its own", tensor_at(p, scale)->name,
+        "remove the weight that the scale does not belong to", "another weight has the scale of");
+    return true;
 }
 
 // Companions of weight i: how many, and the first. All of them count as used, so that an ambiguity is told once.
@@ -179,6 +101,7 @@ static size_t find_scales(pairing *p, size_t i, size_t *first, char *names, size
         }
         size_t found = lf__find_near(p->checkpoint, i, lf_buf_text(&p->name));
         if (found == SIZE_MAX || p->fate[found] == FATE_SIDE) continue;
+        p->is_broken[i] |= is_taken(p, found, i);
         if (count++ == 0) *first = found;
         p->n_candidate[k]++;
         p->fate[found] = FATE_SCALE;
@@ -191,57 +114,107 @@ static size_t find_scales(pairing *p, size_t i, size_t *first, char *names, size
     return count;
 }
 
+// The scale that weight i shares with other shards of an n-gram table; SIZE_MAX when there is none.
+static size_t find_shared_scale(pairing *p, size_t i)
+{
+    if (!lf__shared_scale_name(tensor_at(p, i)->name, &p->name)) return SIZE_MAX;
+    if (lf_buf_failed(&p->name)) p->findings->failed = true;
+    size_t found = lf__find_near(p->checkpoint, i, lf_buf_text(&p->name));
+    if (found != SIZE_MAX) p->fate[found] = FATE_SCALE;
+    return found;
+}
+
+static bool is_layout_known(pairing *p, size_t i, const lf_stored_tensor *scale, bool is_shared)
+{
+    const lf_stored_tensor *weight = tensor_at(p, i);
+    lf_logical_tensor layout = {0};
+    if (!lf__layout_choose(p->config, weight, scale, p->findings, &layout)) return false;
+    if (!is_shared || layout.layout == LF_SCALE_TENSOR) return true;
+    char found[128];
+    lf_stored_tensor_format(scale, found, sizeof found);
+    add(p, "scale-shape", scale, "one value for all shards of the table", found,
+        "get the complete checkpoint: its shards have lost their own scales",
+        "the shape does not fit the shards of scale");
+    return false;
+}
+
 static void pair_weight(pairing *p, size_t i)
 {
     const lf_stored_tensor *weight = tensor_at(p, i);
     char names[256];
-    size_t at = 0, count = find_scales(p, i, &at, names, sizeof names);
-    const lf_stored_tensor *scale = count ? tensor_at(p, at) : NULL;
-    lf__family family = lf__family_of_fp8(&p->config, weight, scale);
-    if (family != LF__FAMILY_NONE) {
-        refuse_family(p, i, family);
-        return;
-    }
+    size_t at = 0, count = find_scales(p, i, &at, names, sizeof names), shared = SIZE_MAX;
+    if (count == 0) shared = find_shared_scale(p, i);
+    bool was_broken = p->is_broken[i];
     p->is_broken[i] = true; // unless everything below passes
-    lf_logical_tensor layout = {0};
-    if (count == 0) {
-        p->is_missing[i] = true;
+    if (count == 1 && lf__has_suffix(tensor_at(p, at)->name, ".scale_weight")) {
+        refuse_family(p, i, LF__FAMILY_COMFY);
     } else if (count > 1) {
         add(p, "scale-ambiguous", weight, "exactly one scale", names,
             "remove the scale that does not belong to the weight", "more than one scale for");
-    } else if (check_dtype(p, scale) && choose_layout(p, weight, scale, &layout)) {
+    } else if (count == 0 && shared == SIZE_MAX) {
+        p->is_missing[i] = true;
+    } else if (!was_broken) {
+        if (shared != SIZE_MAX) at = shared;
+        if (!is_layout_known(p, i, tensor_at(p, at), shared != SIZE_MAX)) return;
         p->scale_of[i] = (uint32_t)at;
         p->is_broken[i] = false;
     }
 }
 
-// Tensors that are no FP8 weights: scales wait for their weights, the rest is settled.
+// Whether tensor i is called like a weight and holds bytes of which nothing says what they mean: the codes of an FP4
+// weight whose scale was lost look like this.
+static bool is_byte_weight(const pairing *p, size_t i)
+{
+    const lf_stored_tensor *tensor = tensor_at(p, i);
+    bool is_byte = tensor->dtype == LF_DTYPE_I8 || tensor->dtype == LF_DTYPE_U8;
+    return is_byte && tensor->rank >= 2 && lf__has_suffix(tensor->name, ".weight");
+}
+
+// Scales wait for their weights; what is neither scale nor weight is settled here.
 static void classify(pairing *p, size_t i)
 {
     lf__role role = (lf__role)p->role[i];
+    if (role == LF__ROLE_PLAIN && (lf_dtype_is_fp8(tensor_at(p, i)->dtype) || lf__is_packed_fp4(p->checkpoint, i))) {
+        p->is_weight[i] = true;
+        return;
+    }
     if (role == LF__ROLE_SIDE || role == LF__ROLE_ZERO_POINT) {
         p->fate[i] = FATE_SIDE;
         p->quant->n_side++;
         return;
     }
     lf__family family = role == LF__ROLE_PLAIN ? lf__family_of_packed(p->checkpoint, i) : LF__FAMILY_NONE;
-    if (family != LF__FAMILY_NONE) refuse_family(p, i, family);
+    if (family != LF__FAMILY_NONE) {
+        refuse_family(p, i, family);
+    } else if (role == LF__ROLE_PLAIN && is_byte_weight(p, i)) {
+        p->is_missing[i] = true;
+        p->is_broken[i] = true;
+    }
+}
+
+static const lf_stored_tensor *find_named(pairing *p, size_t i, size_t n, const char *end)
+{
+    lf_buf_clear(&p->name);
+    lf_buf_append(&p->name, tensor_at(p, i)->name, n);
+    lf_buf_puts(&p->name, end);
+    if (lf_buf_failed(&p->name)) p->findings->failed = true;
+    size_t found = lf__find_near(p->checkpoint, i, lf_buf_text(&p->name));
+    return found == SIZE_MAX || found == i ? NULL : tensor_at(p, found);
 }
 
 // The weight that scale i names by its own name, for messages and for the ".scale" rule; NULL when there is none.
 static const lf_stored_tensor *weight_beside(pairing *p, size_t i)
 {
     static const char *const ends[] = {".weight", "._weight_qdata", ".weight_packed", ".qweight", ""};
+    static const char *const suffixes[] = {"_weight_scale", "_scale_inv", "_scales_inv", "_scale"}; // fused experts
     const char *name = tensor_at(p, i)->name, *dot = strrchr(name, '.');
-    for (size_t k = 0; dot && k < LF_ARRAY_LENGTH(ends); k++) {
-        lf_buf_clear(&p->name);
-        lf_buf_append(&p->name, name, (size_t)(dot - name));
-        lf_buf_puts(&p->name, ends[k]);
-        if (lf_buf_failed(&p->name)) p->findings->failed = true;
-        size_t found = lf__find_near(p->checkpoint, i, lf_buf_text(&p->name));
-        if (found != SIZE_MAX && found != i) return tensor_at(p, found);
+    const lf_stored_tensor *found = NULL;
+    for (size_t k = 0; dot && !found && k < LF_ARRAY_LENGTH(ends); k++)
+        found = find_named(p, i, (size_t)(dot - name), ends[k]);
+    for (size_t k = 0; !found && k < LF_ARRAY_LENGTH(suffixes); k++) {
+        if (lf__has_suffix(name, suffixes[k])) found = find_named(p, i, strlen(name) - strlen(suffixes[k]), "");
     }
-    return NULL;
+    return found;
 }
 
 // A tensor called like a scale that no weight asked for.
@@ -250,8 +223,9 @@ static void check_leftover_scale(pairing *p, size_t i)
     const lf_stored_tensor *scale = tensor_at(p, i);
     lf__role role = (lf__role)p->role[i];
     if (p->fate[i] != FATE_LOGICAL || p->is_broken[i] || p->scale_of[i] != UINT32_MAX) return;
-    bool is_odd = role == LF__ROLE_PLAIN && lf__looks_like_scale(scale->name);
-    if (role == LF__ROLE_PLAIN && !is_odd) return;
+    bool is_e8m0 = scale->dtype == LF_DTYPE_F8_E8M0; // a format of scales only
+    bool is_odd = role == LF__ROLE_PLAIN && !is_e8m0 && lf__looks_like_scale(scale->name);
+    if (role == LF__ROLE_PLAIN && !is_odd && !is_e8m0) return;
     const lf_stored_tensor *weight = weight_beside(p, i);
     size_t at = weight ? (size_t)(weight - tensor_at(p, 0)) : 0;
     if (weight && p->is_broken[at]) { // of a family that was refused, or of a weight that has its finding
@@ -259,10 +233,10 @@ static void check_leftover_scale(pairing *p, size_t i)
         return;
     }
     if (is_odd) {
-        if (!weight || !lf_dtype_is_fp8(weight->dtype)) return; // a parameter: "logit_scale"
+        if (!weight || !p->is_weight[at]) return; // a parameter: "logit_scale"
         add(p, "scale-unknown", scale, "a companion name that is known", "a scale-like tensor beside an FP8 weight",
             "say in an issue which tool wrote it: ignoring it could give wrong weights", "unknown scale companion");
-    } else if (role == LF__ROLE_MAYBE_SCALE && scale->dtype != LF_DTYPE_F8_E8M0) {
+    } else if (role == LF__ROLE_MAYBE_SCALE && !is_e8m0 && !(scale->rank >= 2 && p->n_candidate[CANDIDATE_DOT_SCALE])) {
         return; // an ordinary parameter called "scale"
     } else {
         char expected[160], found[160] = "no such tensor";
@@ -279,10 +253,13 @@ static void check_leftover_scale(pairing *p, size_t i)
 // A zero point that is not zero changes the weights; these are small, and their bytes are looked at here.
 static void check_zero_point(const pairing *p, const lf_stored_tensor *tensor)
 {
+    bool is_float = lf_dtype_is_fp8(tensor->dtype) || tensor->dtype == LF_DTYPE_F16 || tensor->dtype == LF_DTYPE_BF16 ||
+                    tensor->dtype == LF_DTYPE_F32 || tensor->dtype == LF_DTYPE_F64;
+    uint64_t element_bytes = (uint64_t)lf_dtype_bits(tensor->dtype) / 8;
     for (uint64_t i = 0; i < tensor->bytes; i++) {
-        bool is_sign_of_zero = tensor->dtype == LF_DTYPE_F32 ? i % 4 == 3 : i % 2 == 1; // -0.0 is zero
         uint8_t byte = tensor->data[i];
-        if (byte == 0 || (byte == 0x80 && is_sign_of_zero)) continue;
+        bool is_sign = is_float && i % element_bytes == element_bytes - 1; // -0.0 is zero
+        if (byte == 0 || (byte == 0x80 && is_sign)) continue;
         add(p, "zero-point", tensor, "zero", "another value", "asymmetric quantization is not supported",
             "a zero point of FP8 is not zero:");
         return;
@@ -327,6 +304,26 @@ static int compare_names(const void *a, const void *b)
     return strcmp(((const lf_logical_tensor *)a)->name, ((const lf_logical_tensor *)b)->name);
 }
 
+// "M.weight" beside "M._weight_qdata": two weights that would be called the same. The list is sorted.
+static void refuse_same_names(pairing *p)
+{
+    lf_quant *quant = p->quant;
+    size_t n = 0;
+    for (size_t i = 0; i < quant->count; i++) {
+        lf_logical_tensor *last = n ? &quant->tensors[n - 1] : NULL;
+        if (!last || strcmp(last->name, quant->tensors[i].name) != 0) {
+            quant->tensors[n++] = quant->tensors[i];
+            continue;
+        }
+        add(p, "weight-ambiguous", quant->tensors[i].weight, "one tensor for each weight", last->weight->name,
+            "remove the tensor that does not belong to the checkpoint", "two tensors hold the same weight:");
+        quant->n_quantized -= (last->scale != NULL) + (size_t)(quant->tensors[i].scale != NULL);
+        last->layout = LF_SCALE_BROKEN;
+        last->scale = NULL;
+    }
+    quant->count = n;
+}
+
 static bool collect_logical(pairing *p)
 {
     lf_quant *quant = p->quant;
@@ -342,17 +339,20 @@ static bool collect_logical(pairing *p)
             tensor.layout = LF_SCALE_BROKEN;
         } else if (p->scale_of[i] != UINT32_MAX) {
             tensor.scale = tensor_at(p, p->scale_of[i]);
-            choose_layout(p, tensor.weight, tensor.scale, &tensor); // it passed before
+            lf__layout_choose(p->config, tensor.weight, tensor.scale, p->findings, &tensor); // it passed before
             quant->n_quantized++;
         }
         quant->tensors[quant->count++] = tensor;
     }
-    if (quant->n_name) qsort(quant->tensors, quant->count, sizeof *quant->tensors, compare_names);
+    if (quant->n_name == 0) return true;
+    qsort(quant->tensors, quant->count, sizeof *quant->tensors, compare_names);
+    refuse_same_names(p);
     return true;
 }
 
 static void report_families(pairing *p)
 {
+    static const char supported[] = "FP8 with one scale per tensor, channel, block or group, or packed FP4 beside it";
     size_t n_family = 0;
     for (int family = 1; family < LF__FAMILY_COUNT; family++) {
         if (p->families[family].count == 0) continue;
@@ -362,33 +362,33 @@ static void report_families(pairing *p)
         lf_finding_args args = {.code = "scheme-unsupported",
                                 .severity = LF_SEVERITY_ERROR,
                                 .subject = p->families[family].first,
-                                .expected = "FP8 with one scale per tensor, per channel or per block",
+                                .expected = supported,
                                 .found = found,
-                                .remedy = "use an FP8 or bf16 release of the model"};
+                                .remedy = lf__family_remedy(family)};
         lf_findings_add(p->findings, &args,
                         "the checkpoint is %s, which Landfall does not run; the first tensor is '%s'",
                         lf__family_name(family), p->families[family].first);
     }
-    lf__family family = lf__family_of_method(p->config.method);
+    lf__family family = lf__family_of_config(p->config);
     if (n_family || p->quant->n_quantized || family == LF__FAMILY_NONE) return;
     lf_finding_args args = {.code = "scheme-unsupported",
                             .severity = LF_SEVERITY_ERROR,
                             .subject = "config.json",
-                            .expected = "FP8 with one scale per tensor, per channel or per block",
-                            .found = p->config.method,
-                            .remedy = "use an FP8 or bf16 release of the model"};
+                            .expected = supported,
+                            .found = p->config->method,
+                            .remedy = lf__family_remedy(family)};
     lf_findings_add(p->findings, &args, "config.json says that the checkpoint is %s, which Landfall does not run",
                     lf__family_name(family));
 }
 
 // A config that says FP8 over tensors that hold none: what converters leave behind that do not edit the config.
-static void check_stale(const pairing *p, size_t n_fp8)
+static void check_stale(const pairing *p, size_t n_weight)
 {
-    static const char *const methods[] = {"fp8", "fbgemm_fp8", "compressed-tensors", "modelopt"};
+    static const char *const methods[] = {"fp8", "fbgemm_fp8", "compressed-tensors", "modelopt", "mxfp8"};
     bool says_fp8 = false;
-    for (size_t i = 0; i < LF_ARRAY_LENGTH(methods); i++) says_fp8 |= strcmp(p->config.method, methods[i]) == 0;
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(methods); i++) says_fp8 |= strcmp(p->config->method, methods[i]) == 0;
     for (int family = 1; family < LF__FAMILY_COUNT; family++) says_fp8 &= p->families[family].count == 0;
-    if (!says_fp8 || n_fp8) return;
+    if (!says_fp8 || n_weight) return;
     lf_finding_args args = {
         .code = "stale-config",
         .severity = LF_SEVERITY_WARNING,
@@ -399,20 +399,37 @@ static void check_stale(const pairing *p, size_t n_fp8)
     lf_findings_add(
         p->findings, &args,
         "config.json says quant_method '%s', but no tensor is FP8: a converted directory with its old config",
-        p->config.method);
+        p->config->method);
+}
+
+// Not one weight has a scale, and there are several: the codes were written without scales, which is a way to store
+// diffusion models.
+static void check_raw_cast(const pairing *p, size_t n_weight)
+{
+    size_t n_missing = 0, first = SIZE_MAX;
+    for (size_t i = 0; i < lf_checkpoint_count(p->checkpoint); i++) {
+        if (p->is_missing[i] && n_missing++ == 0) first = i;
+    }
+    if (n_weight < 2 || n_missing != n_weight) return;
+    char found[64];
+    snprintf(found, sizeof found, "%zu quantized weights, no scale", n_missing);
+    add(p, "raw-cast", tensor_at(p, first), "a scale for each weight", found,
+        "get a release with scales: a cast without scales has lost the small and the large weights",
+        "no quantized weight of the checkpoint has a scale (cast without scaling), the first is");
 }
 
 lf_status lf__pair(lf_quant *quant, const lf__quant_config *config, lf_findings *findings, lf_error *err)
 {
-    size_t n = lf_checkpoint_count(quant->checkpoint), n_fp8 = 0;
+    size_t n = lf_checkpoint_count(quant->checkpoint), n_weight = 0;
     lf_status status = LF_OK;
-    pairing p = {.quant = quant, .checkpoint = quant->checkpoint, .config = *config, .findings = findings};
+    pairing p = {.quant = quant, .checkpoint = quant->checkpoint, .config = config, .findings = findings};
     p.role = calloc(n ? n : 1, sizeof *p.role);
     p.fate = calloc(n ? n : 1, sizeof *p.fate);
+    p.is_weight = calloc(n ? n : 1, sizeof *p.is_weight);
     p.is_broken = calloc(n ? n : 1, sizeof *p.is_broken);
     p.is_missing = calloc(n ? n : 1, sizeof *p.is_missing);
     p.scale_of = lf_realloc_array(NULL, n, sizeof *p.scale_of);
-    if (!p.role || !p.fate || !p.is_broken || !p.is_missing || !p.scale_of) {
+    if (!p.role || !p.fate || !p.is_weight || !p.is_broken || !p.is_missing || !p.scale_of) {
         status = lf_error_no_memory(err, 0);
         goto out;
     }
@@ -420,11 +437,11 @@ lf_status lf__pair(lf_quant *quant, const lf__quant_config *config, lf_findings 
         const char *reason;
         p.scale_of[i] = UINT32_MAX;
         p.role[i] = (uint8_t)lf__role_of(lf_checkpoint_tensor(p.checkpoint, i)->name, &reason);
-        if (!is_fp8_weight(&p, i)) classify(&p, i);
+        classify(&p, i);
     }
     for (size_t i = 0; i < n; i++) {
-        if (!is_fp8_weight(&p, i)) continue;
-        n_fp8++;
+        if (!p.is_weight[i]) continue;
+        n_weight++;
         pair_weight(&p, i);
     }
     for (size_t i = 0; i < n; i++) {
@@ -434,11 +451,13 @@ lf_status lf__pair(lf_quant *quant, const lf__quant_config *config, lf_findings 
     bool has_memory = collect_sides(&p) && collect_logical(&p) && !findings->failed;
     if (!has_memory) status = lf_error_no_memory(err, 0);
     report_families(&p);
-    check_stale(&p, n_fp8);
+    check_stale(&p, n_weight);
+    check_raw_cast(&p, n_weight);
 
 out:
     free(p.role);
     free(p.fate);
+    free(p.is_weight);
     free(p.is_broken);
     free(p.is_missing);
     free(p.scale_of);

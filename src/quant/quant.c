@@ -12,7 +12,7 @@
 
 const char *lf_scale_layout_name(lf_scale_layout layout)
 {
-    static const char *const names[] = {"none", "tensor", "channel", "block", "broken"};
+    static const char *const names[] = {"none", "tensor", "channel", "block", "group", "broken"};
     return (size_t)layout < LF_ARRAY_LENGTH(names) ? names[layout] : "?";
 }
 
@@ -20,7 +20,8 @@ const char *lf_scale_layout_name(lf_scale_layout layout)
 typedef struct kind {
     lf_dtype weight, scale;
     lf_scale_layout layout;
-    int64_t rows, cols;
+    bool has_chunks;
+    int64_t rows, cols; // of a block or group; 0 otherwise
     size_t count;
 } kind;
 
@@ -28,12 +29,20 @@ enum { MAX_KINDS = 8 };
 
 static void count_kind(kind *kinds, size_t *n, const lf_logical_tensor *tensor)
 {
-    kind found = {tensor->weight->dtype, tensor->scale->dtype, tensor->layout,
-                  tensor->block_rows,    tensor->block_cols,   1};
+    int64_t n_row, n_col;
+    lf_logical_matrix_shape(tensor, &n_row, &n_col);
+    bool has_blocks = tensor->layout == LF_SCALE_BLOCK || tensor->layout == LF_SCALE_GROUP;
+    kind found = {.weight = tensor->weight->dtype,
+                  .scale = tensor->scale->dtype,
+                  .layout = tensor->layout,
+                  .has_chunks = tensor->layout != LF_SCALE_GROUP && tensor->chunk_rows < n_row,
+                  .rows = has_blocks ? tensor->block_rows : 0,
+                  .cols = has_blocks ? tensor->block_cols : 0,
+                  .count = 1};
     for (size_t i = 0; i < *n; i++) {
         kind *k = &kinds[i];
         if (k->weight != found.weight || k->scale != found.scale || k->layout != found.layout) continue;
-        if (k->rows != found.rows || k->cols != found.cols) continue;
+        if (k->rows != found.rows || k->cols != found.cols || k->has_chunks != found.has_chunks) continue;
         k->count++;
         return;
     }
@@ -49,10 +58,24 @@ static int by_count(const void *a, const void *b)
 static const char *format_name(lf_dtype dtype)
 {
     switch (dtype) {
-    case LF_DTYPE_F8_E5M2: return "e5m2";
-    case LF_DTYPE_F8_E4M3FNUZ: return "e4m3fnuz";
-    case LF_DTYPE_F8_E5M2FNUZ: return "e5m2fnuz";
-    default: return "e4m3";
+    case LF_DTYPE_F8_E5M2: return "fp8 e5m2";
+    case LF_DTYPE_F8_E4M3FNUZ: return "fp8 e4m3fnuz";
+    case LF_DTYPE_F8_E5M2FNUZ: return "fp8 e5m2fnuz";
+    case LF_DTYPE_I8: return "fp4 e2m1";
+    default: return "fp8 e4m3";
+    }
+}
+
+static void describe_layout(char *dst, size_t dst_bytes, const kind *k)
+{
+    const char *chunks = k->has_chunks ? " in chunks of rows" : "";
+    switch (k->layout) {
+    case LF_SCALE_BLOCK:
+        snprintf(dst, dst_bytes, "block %lldx%lld%s", (long long)k->rows, (long long)k->cols, chunks);
+        break;
+    case LF_SCALE_GROUP: snprintf(dst, dst_bytes, "groups of %lld", (long long)k->cols); break;
+    case LF_SCALE_TENSOR: snprintf(dst, dst_bytes, "per %s", k->has_chunks ? "expert" : "tensor"); break;
+    default: snprintf(dst, dst_bytes, "per %s", lf_scale_layout_name(k->layout));
     }
 }
 
@@ -70,14 +93,10 @@ static void describe(lf_quant *quant)
     snprintf(quant->scheme, sizeof quant->scheme, n_broken ? "not usable" : "not quantized");
     for (size_t i = 0; i < n && used < sizeof quant->scheme; i++) {
         const kind *k = &kinds[i];
-        char layout[48];
-        if (k->layout == LF_SCALE_BLOCK) {
-            snprintf(layout, sizeof layout, "block %lldx%lld", (long long)k->rows, (long long)k->cols);
-        } else {
-            snprintf(layout, sizeof layout, "per %s", lf_scale_layout_name(k->layout));
-        }
-        int length = snprintf(quant->scheme + used, sizeof quant->scheme - used, "%sfp8 %s, %s, %s scales",
-                              i ? "; " : "", format_name(k->weight), layout, lf_dtype_name(k->scale));
+        char layout[80];
+        describe_layout(layout, sizeof layout, k);
+        int length = snprintf(quant->scheme + used, sizeof quant->scheme - used, "%s%s, %s, %s scales", i ? "; " : "",
+                              format_name(k->weight), layout, lf_dtype_name(k->scale));
         used += length > 0 ? (size_t)length : 0;
     }
 }
@@ -90,20 +109,19 @@ lf_status lf_quant_open(lf_quant **out, const lf_checkpoint *checkpoint, const j
     if (!quant) return lf_error_no_memory(err, sizeof *quant);
     quant->checkpoint = checkpoint;
     lf__quant_config quant_config;
-    lf__quant_config_read(&quant_config, config, findings);
+    lf__quant_config_read(&quant_config, config, lf_checkpoint_dir(checkpoint), findings);
     lf_status status = lf__pair(quant, &quant_config, findings, err);
-    if (status) {
-        lf_quant_close(quant);
-        return status;
-    }
+    if (status) goto out;
     describe(quant);
     lf__modules_check(&quant_config, quant, findings);
-    if (findings->failed) {
+    if (findings->failed) status = lf_error_no_memory(err, 0);
+out:
+    lf__quant_config_fini(&quant_config);
+    if (status)
         lf_quant_close(quant);
-        return lf_error_no_memory(err, 0);
-    }
-    *out = quant;
-    return LF_OK;
+    else
+        *out = quant;
+    return status;
 }
 
 void lf_quant_close(lf_quant *quant)

@@ -19,19 +19,33 @@ typedef struct lf__block {
     int64_t rows, cols;
 } lf__block;
 
-// The quantization_config (or compression_config) of config.json, at top level or under text_config. It never decides
-// what a tensor is; it gives the block sizes and is compared with the tensors.
+// The quantization_config (or compression_config) of config.json, at top level or under text_config;
+// hf_quant_config.json when config.json has none. It never decides what a tensor is; it gives the block sizes and is
+// compared with the tensors.
 typedef struct lf__quant_config {
     bool is_present;
-    const char *method; // quant_method; "" when absent. BORROWED from the JSON, as the lists
+    const char *method; // quant_method; "" when absent. BORROWED from the JSON, as `format` and the lists
+    const char *format; // of compressed-tensors; "" when absent
     lf__block blocks[LF__MAX_BLOCKS];
     size_t n_block;
     bool has_channel;             // a group with one scale per output channel
-    bool has_group;               // a group with scales along K (MX)
-    const json_t *unconverted[3]; // modules_to_not_convert, ignored_layers, ignore: arrays or NULL
+    bool has_e8m0_bytes;          // an MXFP8 format: U8 scales are E8M0
+    bool is_mimo;                 // model_type: its fused QKV is stored in chunks
+    int64_t kv_heads[2];          // num_key_value_heads, and of sliding-window layers; 0: not said
+    const json_t *unconverted[5]; // modules_to_not_convert, ignored_layers, ignore, ...: arrays or NULL
+    json_t *file;                 // OWNED: hf_quant_config.json when it was read
 } lf__quant_config;
 
-void lf__quant_config_read(lf__quant_config *out, const json_t *config, lf_findings *findings);
+// `dir` is where hf_quant_config.json is looked for.
+void lf__quant_config_read(lf__quant_config *out, const json_t *config, const char *dir, lf_findings *findings);
+void lf__quant_config_fini(lf__quant_config *config);
+
+// Fills the layout of `out` from the shapes and dtypes of a weight (FP8; or I8: packed FP4) and its scale; false after
+// a finding.
+bool lf__layout_choose(const lf__quant_config *config, const lf_stored_tensor *weight, const lf_stored_tensor *scale,
+                       lf_findings *findings, lf_logical_tensor *out);
+// What the scale of `weight` would have to look like, in words.
+void lf__layout_expected(const lf__quant_config *config, const lf_stored_tensor *weight, char *dst, size_t dst_bytes);
 
 // What a tensor's last name component makes of it.
 typedef enum lf__role {
@@ -48,6 +62,8 @@ lf__role lf__role_of(const char *name, const char **reason);
 bool lf__looks_like_scale(const char *name);
 // Writes the k-th companion name that a scale of weight `name` may have into `buf`; false past the last one.
 bool lf__scale_candidate(const char *name, size_t k, lf_buf *buf);
+// The scale that a shard of an n-gram table shares with the others (layout L7); false when `name` is none.
+bool lf__shared_scale_name(const char *name, lf_buf *buf);
 bool lf__has_suffix(const char *text, const char *suffix);
 
 // Families that are recognized and refused: one finding each.
@@ -55,26 +71,26 @@ typedef enum lf__family {
     LF__FAMILY_NONE,
     LF__FAMILY_MXFP4,
     LF__FAMILY_NVFP4,
-    LF__FAMILY_FP4_PACKED,
+    LF__FAMILY_FP6,
     LF__FAMILY_INT4,
     LF__FAMILY_INT8,
     LF__FAMILY_GPTQ_AWQ,
-    LF__FAMILY_MXFP8,
-    LF__FAMILY_FUSED_EXPERTS,
-    LF__FAMILY_CHUNKED_QKV,
-    LF__FAMILY_SHARED_SCALE,
+    LF__FAMILY_BITSANDBYTES,
+    LF__FAMILY_TORCHAO_INT,
+    LF__FAMILY_COMFY,
+    LF__FAMILY_OTHER,
     LF__FAMILY_COUNT,
 } lf__family;
 
-// The name of a family for people.
+// The name of a family for people, and what they can do.
 const char *lf__family_name(lf__family family);
-// The family that a tensor which is not an FP8 weight belongs to by its name, dtype and neighbours.
+const char *lf__family_remedy(lf__family family);
+// Whether an I8 weight is packed FP4: it has a scale of dtype F8_E8M0 beside it (DeepSeek-V4).
+bool lf__is_packed_fp4(const lf_checkpoint *checkpoint, size_t i);
+// The family that a tensor which is neither FP8 nor such an FP4 weight belongs to by its name, dtype and neighbours.
 lf__family lf__family_of_packed(const lf_checkpoint *checkpoint, size_t i);
-// The family of an FP8 weight and its scale (NULL: none was found).
-lf__family lf__family_of_fp8(const lf__quant_config *config, const lf_stored_tensor *weight,
-                             const lf_stored_tensor *scale);
-// The family that quant_method names, for a checkpoint whose tensors did not tell.
-lf__family lf__family_of_method(const char *method);
+// The family that the configuration names, for a checkpoint whose tensors did not tell.
+lf__family lf__family_of_config(const lf__quant_config *config);
 
 // Index of the tensor called `name`, SIZE_MAX when there is none. Names of one module stand near each other in the
 // sorted list, so the search widens from `near` and costs the logarithm of the distance.

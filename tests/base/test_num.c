@@ -57,6 +57,28 @@ static double defined_value(const format *f, int code)
     return code & 0x80 ? -value : value;
 }
 
+// E2M1: one mantissa bit, bias 1, neither Inf nor NaN; any first element and any length of a packed run.
+static void decodes_fp4(void **state)
+{
+    const format e2m1 = {.mantissa_bits = 1, .bias = 1};
+    uint8_t packed[8];
+    lf_bf16 got[16];
+    for (uint8_t code = 0; code < 16; code++) {
+        double value = defined_value(&e2m1, code & 7) * (code & 8 ? -1 : 1);
+        assert_true((double)lf_fp4_to_f32(code) == value);
+        assert_int_equal(signbit(lf_fp4_to_f32(code)) != 0, code >= 8);
+        assert_true(lf_fp4_to_f32(code | 0xf0) == lf_fp4_to_f32(code));
+        packed[code / 2] = (uint8_t)(code % 2 ? packed[code / 2] | code << 4 : code);
+    }
+    for (size_t first = 0; first <= 16; first++) {
+        for (size_t n = 0; first + n <= 16; n++) {
+            lf_dequant_fp4_bf16(got, packed, first, n, 0.25f);
+            for (size_t i = 0; i < n; i++)
+                assert_int_equal(got[i], lf_bf16_from_f32(0.25f * lf_fp4_to_f32((uint8_t)(first + i))));
+        }
+    }
+}
+
 static void decodes_every_fp8_code(void **state)
 {
     int n_checked = 0;
@@ -222,13 +244,10 @@ static void matches_the_catalog(void **state)
 int test_num(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_and_sizes),
-        cmocka_unit_test(decodes_every_fp8_code),
-        cmocka_unit_test(decodes_every_e8m0_code),
-        cmocka_unit_test(converts_every_f16),
-        cmocka_unit_test(rounds_to_f16),
-        cmocka_unit_test(rounds_to_bf16),
-        cmocka_unit_test(encodes_e4m3),
+        cmocka_unit_test(names_and_sizes),        cmocka_unit_test(decodes_fp4),
+        cmocka_unit_test(decodes_every_fp8_code), cmocka_unit_test(decodes_every_e8m0_code),
+        cmocka_unit_test(converts_every_f16),     cmocka_unit_test(rounds_to_f16),
+        cmocka_unit_test(rounds_to_bf16),         cmocka_unit_test(encodes_e4m3),
         cmocka_unit_test(matches_the_catalog),
     };
     return cmocka_run_group_tests_name("num", tests, NULL, NULL);

@@ -109,6 +109,40 @@ static void compare_tails(const lf__num_kernels *kernels)
 
 static void handles_every_tail(void **state) { for_each_isa(compare_tails); }
 
+// A scale for each code, and FP4: every length, all codes, all kinds of scales.
+static void compare_small_kernels(const lf__num_kernels *kernels)
+{
+    static const uint32_t scales[] = {0,          0x80000000, 1,          0x00400000, 0x3f800000, 0x3a123456,
+                                      0x7e800000, 0x7f000000, 0x7f7fffff, 0x7f800000, 0x7fc00000, 0xbf800000};
+    uint8_t codes[N_CODE], expected[4 * N_CODE + 3], got[4 * N_CODE + 3];
+    float each[N_CODE];
+    for (int i = 0; i < N_CODE; i++) codes[i] = (uint8_t)i;
+    for (size_t s = 0; s < LF_ARRAY_LENGTH(scales); s++) {
+        for (size_t n = 0; n <= 2 * N_CODE; n += n < 70 ? 1 : 13) { // at an odd address, between guard bytes
+            memset(expected, 0xa5, sizeof expected);
+            memset(got, 0xa5, sizeof got);
+            lf__num_kernels__ref.dequant_fp4_bf16((void *)(expected + 1), codes, n, lf_f32_from_bits(scales[s]));
+            kernels->dequant_fp4_bf16((void *)(got + 1), codes, n, lf_f32_from_bits(scales[s]));
+            assert_memory_equal(expected, got, sizeof got);
+        }
+        for (size_t k = 0; k < LF_ARRAY_LENGTH(formats); k++) {
+            for (size_t n = 0; n <= N_CODE; n += n < 20 ? 1 : 59) {
+                for (size_t i = 0; i < N_CODE; i++)
+                    each[i] = lf_f32_from_bits(scales[(s + i / 5) % LF_ARRAY_LENGTH(scales)]);
+                memset(expected, 0xa5, sizeof expected);
+                memset(got, 0xa5, sizeof got);
+                size_t n_nan =
+                    lf__num_kernels__ref.dequant_fp8_scales_bf16((void *)(expected + 1), codes, each, n, formats[k]);
+                assert_int_equal(kernels->dequant_fp8_scales_bf16((void *)(got + 1), codes, each, n, formats[k]),
+                                 n_nan);
+                assert_memory_equal(expected, got, sizeof got);
+            }
+        }
+    }
+}
+
+static void dequantizes_small_groups_like_ref(void **state) { for_each_isa(compare_small_kernels); }
+
 static void compare_conversions(const lf__num_kernels *kernels)
 {
     enum { N = 65536 };
@@ -160,6 +194,7 @@ int test_num_kernels(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dequantizes_like_ref),
         cmocka_unit_test(handles_every_tail),
+        cmocka_unit_test(dequantizes_small_groups_like_ref),
         cmocka_unit_test(converts_like_ref),
     };
     return cmocka_run_group_tests_name("num kernels", tests, NULL, NULL);

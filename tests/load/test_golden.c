@@ -73,7 +73,8 @@ static float naive(const lf_logical_tensor *tensor, int64_t row, int64_t col)
     case LF_SCALE_NONE: return value;
     case LF_SCALE_TENSOR: return value * stored_value(tensor->scale, 0);
     case LF_SCALE_CHANNEL: return value * stored_value(tensor->scale, row);
-    case LF_SCALE_BLOCK: break;
+    case LF_SCALE_BLOCK:
+    case LF_SCALE_GROUP: break;
     }
     int64_t per_row = lf_ceil_div(n_col, tensor->block_cols);
     return value * stored_value(tensor->scale, row / tensor->block_rows * per_row + col / tensor->block_cols);

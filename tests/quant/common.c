@@ -25,12 +25,13 @@ void add_tensor(maker *m, const char *name, const char *dtype, const void *bytes
 {
     lf_dtype parsed;
     assert_true(lf_dtype_from_name(dtype, strlen(dtype), &parsed));
-    size_t n = (size_t)lf_dtype_bits(parsed) / 8, begin = m->data.length;
+    size_t n = (size_t)lf_dtype_bits(parsed), begin = m->data.length;
     lf_buf_printf(&m->header, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[", m->header.length ? "," : "", name, dtype);
     for (size_t i = 0; shape[i] >= 0; i++) {
         lf_buf_printf(&m->header, "%s%lld", i ? "," : "", (long long)shape[i]);
         n *= (size_t)shape[i];
     }
+    n /= 8;
     lf_buf_printf(&m->header, "],\"data_offsets\":[%zu,%zu]}", begin, begin + n);
     if (bytes) {
         lf_buf_append(&m->data, bytes, n);
@@ -47,8 +48,10 @@ void open_directory(opened *o, const char *dir, json_t *config)
     assert_int_equal(lf_quant_open(&o->quant, o->checkpoint, config, &o->findings, &err), LF_OK);
 }
 
-void open_made(opened *o, maker *m, const char *quantization_config)
+void open_with_config(opened *o, maker *m, const char *config_text)
 {
+    json_t *config = json_loads(config_text, 0, NULL);
+    assert_non_null(config);
     char dir[200];
     const char *parent = getenv("TMPDIR");
     snprintf(dir, sizeof dir, "%s/landfall-test-XXXXXX", parent ? parent : "/tmp");
@@ -66,16 +69,28 @@ void open_made(opened *o, maker *m, const char *quantization_config)
     assert_int_equal(fclose(stream), 0);
     free(path);
     lf_buf_fini(&file);
+    if (m->extra_text) {
+        lf_error err;
+        path = lf_path_join(dir, m->extra_name);
+        assert_int_equal(lf_file_write(path, m->extra_text, strlen(m->extra_text), &err), LF_OK);
+        free(path);
+    }
     lf_buf_fini(&m->header);
     lf_buf_fini(&m->data);
-    json_t *config = json_object();
-    if (quantization_config) {
-        json_t *value = json_loads(quantization_config, 0, NULL);
-        assert_non_null(value);
-        json_object_set_new(config, "quantization_config", value);
-    }
     open_directory(o, dir, config);
+    o->extra_name = m->extra_text ? m->extra_name : NULL;
     snprintf(o->dir, sizeof o->dir, "%s", dir);
+}
+
+void open_made(opened *o, maker *m, const char *quantization_config)
+{
+    lf_buf config = LF_BUF_INIT;
+    if (quantization_config)
+        lf_buf_printf(&config, "{\"quantization_config\":%s}", quantization_config);
+    else
+        lf_buf_puts(&config, "{}");
+    open_with_config(o, m, lf_buf_text(&config));
+    lf_buf_fini(&config);
 }
 
 void close_opened(opened *o)
@@ -88,6 +103,11 @@ void close_opened(opened *o)
     char *path = lf_path_join(o->dir, "model.safetensors");
     unlink(path);
     free(path);
+    if (o->extra_name) {
+        path = lf_path_join(o->dir, o->extra_name);
+        unlink(path);
+        free(path);
+    }
     assert_int_equal(rmdir(o->dir), 0);
 }
 

@@ -39,12 +39,16 @@ static const family_row families[] = {
      {{"x.weight_packed", "U8", {8, 32, -1}},
       {"x.weight_scale", "F8_E4M3", {8, 4, -1}},
       {"x.weight_global_scale", "F32", {1, -1}}}},
-    {"{\"quant_method\":\"fp8\",\"weight_block_size\":[128,128]}",
-     "packed FP4",
-     {{"x.weight", "I8", {8, 32, -1}},
-      {"x.scale", "F8_E8M0", {8, 2, -1}},
-      {"y.weight", "I8", {8, 32, -1}},
-      {"y.scale", "F8_E8M0", {8, 2, -1}}}},
+    {"{\"quant_method\":\"modelopt\"}",
+     "NVFP4",
+     {{"x.weight", "F4", {8, 64, -1}}, {"x.weight_scale", "F8_E4M3", {8, 4, -1}}}},
+    {"{\"quant_method\":\"compressed-tensors\"}",
+     "MXFP4",
+     {{"x.weight_packed", "U8", {8, 32, -1}}, {"x.weight_scale", "U8", {8, 2, -1}}}},
+    {"{\"quant_method\":\"quark\"}", "MXFP4", {{"x.weight", "U8", {8, 32, -1}}, {"x.weight_scale", "U8", {8, 2, -1}}}},
+    {"{\"quant_method\":\"quark\"}",
+     "FP6",
+     {{"x.weight", "F6_E2M3", {8, 32, -1}}, {"x.weight_scale", "U8", {8, 1, -1}}}},
     {"{\"quant_method\":\"compressed-tensors\"}",
      "INT4",
      {{"x.weight_packed", "I32", {8, 4, -1}},
@@ -57,24 +61,32 @@ static const family_row families[] = {
      "GPTQ",
      {{"x.qweight", "I32", {8, 4, -1}}, {"x.qzeros", "I32", {1, 4, -1}}, {"x.scales", "F16", {1, 4, -1}}}},
     {"{\"quant_method\":\"awq\"}", "AWQ", {{"x.bias", "F16", {8, -1}}}},
-    {"{\"quant_method\":\"mxfp8\",\"weight_block_size\":[1,32]}",
-     "MXFP8",
-     {{"x.weight", "F8_E4M3", {8, 64, -1}}, {"x.weight_scale_inv", "U8", {8, 2, -1}}}},
-    {"{\"quant_method\":\"fp8\",\"weight_block_size\":[1,32]}",
-     "MXFP8",
-     {{"x.weight", "F8_E4M3", {8, 64, -1}}, {"x.weight_scale", "F8_E8M0", {8, 2, -1}}}},
-    {"{\"quant_method\":\"fp8\",\"weight_block_size\":[128,128]}",
-     "fused 3-D experts",
-     {{"x.experts.gate_up_proj", "F8_E4M3", {2, 8, 8, -1}},
-      {"x.experts.gate_up_proj_scale_inv", "F32", {2, 1, 1, -1}}}},
-    {"{\"quant_method\":\"fp8\",\"weight_block_size\":[128,128]}",
-     "MiMo",
-     {{"x.self_attn.qkv_proj.weight", "F8_E4M3", {800, 128, -1}},
-      {"x.self_attn.qkv_proj.weight_scale_inv", "F32", {8, 1, -1}}}},
-    {"{\"quant_method\":\"fp8\"}",
-     "n-gram",
-     {{"x.ngram_embedding.shard_0.weight", "F8_E4M3", {8, 8, -1}},
-      {"x.ngram_embedding.shard_1.weight", "F8_E4M3", {8, 8, -1}}}},
+    {"{\"quant_method\":\"bitsandbytes\"}",
+     "bitsandbytes",
+     {{"x.weight", "U8", {256, 1, -1}},
+      {"x.weight.absmax", "F32", {8, -1}},
+      {"x.weight.quant_map", "F32", {16, -1}},
+      {"x.weight.quant_state.bitsandbytes__nf4", "U8", {88, -1}}}},
+    {"{\"quant_method\":\"bitsandbytes\"}",
+     "bitsandbytes",
+     {{"x.weight", "I8", {8, 32, -1}}, {"x.SCB", "F32", {8, -1}}}},
+    {"{\"quant_method\":\"torchao\"}",
+     "torchao",
+     {{"x._weight_qdata", "I8", {8, 32, -1}}, {"x._weight_scale", "F32", {8, 1, -1}}}},
+    {NULL,
+     "ComfyUI",
+     {{"x.weight", "F8_E4M3", {8, 32, -1}}, {"x.scale_weight", "F32", {-1}}, {"scaled_fp8", "F32", {-1}}}},
+    {"{\"quant_method\":\"fp_quant\"}", "MXFP4", {{"x.bias", "F16", {8, -1}}}},
+    {"{\"quant_method\":\"nvfp4\"}", "NVFP4", {{"x.bias", "F16", {8, -1}}}},
+    {"{\"quant_method\":\"hqq\"}", "other than FP8", {{"x.bias", "F16", {8, -1}}}},
+    {"{\"quant_method\":\"compressed-tensors\",\"format\":\"pack-quantized\"}", "INT4", {{"x.bias", "F16", {8, -1}}}},
+    {"{\"quant_method\":\"compressed-tensors\",\"format\":\"int-quantized\"}", "INT8", {{"x.bias", "F16", {8, -1}}}},
+    {"{\"quant_method\":\"compressed-tensors\",\"format\":\"nvfp4-pack-quantized\"}",
+     "NVFP4",
+     {{"x.bias", "F16", {8, -1}}}},
+    {"{\"quant_method\":\"compressed-tensors\",\"format\":\"mxfp4-pack-quantized\"}",
+     "MXFP4",
+     {{"x.bias", "F16", {8, -1}}}},
 };
 
 static void refuses_families_by_name(void **state)
@@ -97,20 +109,24 @@ static void refuses_families_by_name(void **state)
             }
         }
         assert_int_equal(o.findings.n_error, 1);
+        assert_true(found->remedy[0] != '\0');
         assert_int_equal(lf_quant_n_quantized(o.quant), 0);
         close_opened(&o);
     }
 }
 
-// DeepSeek-V4: FP8 attention beside packed FP4 experts. The supported part is paired; one finding names the rest.
+// FP8 attention beside experts of a family that is refused (NVIDIA's export of DeepSeek-V4). The supported part is
+// paired; one finding names the rest.
 static void pairs_the_supported_part_of_a_mixture(void **state)
 {
     maker m = {0};
     opened o;
     ADD(&m, "a.weight", "F8_E4M3", 130, 128);
     ADD(&m, "a.scale", "F8_E8M0", 2, 1);
-    ADD(&m, "e.weight", "I8", 8, 32);
-    ADD(&m, "e.scale", "F8_E8M0", 8, 2);
+    ADD(&m, "e.weight", "U8", 8, 32);
+    ADD(&m, "e.weight_scale", "F8_E4M3", 8, 4);
+    ADD(&m, "e.weight_scale_2", "F32", 1);
+    ADD(&m, "e.input_scale", "F32", 1);
     open_made(&o, &m, "{\"quant_method\":\"fp8\",\"weight_block_size\":[128,128]}");
     assert_int_equal(o.findings.n_error, 1);
     assert_finding(&o.findings, "scheme-unsupported", LF_SEVERITY_ERROR, "e.weight");

@@ -3,4 +3,7 @@
 // Runs the test groups of quant; the exit status counts failed tests.
 #include "tests.h"
 
-int main(void) { return test_pair() + test_family() + test_dequant() + test_golden() ? 1 : 0; }
+int main(void)
+{
+    return test_pair() + test_family() + test_dequant() + test_formats() + test_golden() + test_refusals() ? 1 : 0;
+}

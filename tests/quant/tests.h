@@ -15,12 +15,15 @@
 int test_pair(void);
 int test_family(void);
 int test_dequant(void);
+int test_formats(void);
 int test_golden(void);
+int test_refusals(void);
 
 // A checkpoint under construction: one shard whose data bytes are given or pseudo-random.
 typedef struct maker {
     lf_buf header, data;
     uint64_t random;
+    const char *extra_name, *extra_text; // another file of the directory, when there is text
 } maker;
 
 // Adds a tensor; shape ends with -1. `bytes` NULL: pseudo-random bytes below 0x7c (never NaN in any format).
@@ -30,6 +33,7 @@ void add_tensor(maker *m, const char *name, const char *dtype, const void *bytes
 // The finished checkpoint, opened and paired.
 typedef struct opened {
     char dir[256];
+    const char *extra_name;
     lf_checkpoint *checkpoint;
     json_t *config;
     lf_quant *quant;
@@ -39,6 +43,8 @@ typedef struct opened {
 // Writes the checkpoint of `m` (which is emptied), opens it with `config` as the text of quantization_config (NULL:
 // none).
 void open_made(opened *o, maker *m, const char *quantization_config);
+// The same with the text of the whole config.json.
+void open_with_config(opened *o, maker *m, const char *config);
 void open_directory(opened *o, const char *dir, json_t *config);
 void close_opened(opened *o);
 
