@@ -16,7 +16,7 @@
 #include "convert/convert.h"
 
 enum {
-    LF__CHUNK_BYTES = 512 << 10, // written at once; stays in the second-level cache between product and copy
+    LF__CHUNK_BYTES = 256 << 10, // written at once; stays in the second-level cache between product and copy
     LF__MAX_CONFIG_BYTES = 16 << 20,
     LF__MAX_MANIFEST_BYTES = 16 << 20,
     LF__MAX_OUT_SHARDS = 10000,

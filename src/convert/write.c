@@ -23,7 +23,7 @@
 
 enum {
     MAX_WORKERS = 16,    // past this, storage is the limit; each has an unfinished shard that a kill would cost
-    CHUNKS_PER_TAKE = 8, // 4 MiB
+    CHUNKS_PER_TAKE = 16, // 4 MiB
 };
 
 typedef enum shard_state { WAITING, OPEN, DONE } shard_state;
