@@ -102,6 +102,8 @@ void write_mixed_model(const char *dir, uint64_t seed)
     add_tensor(&m, 1, "attn.k_proj.k_scale", "F32", &half, (const int64_t[]){1, -1});
     ADD(&m, 1, "layers.61.mtp.weight", "F8_E4M3", 64, 64); // what no table knows
     add_tensor(&m, 1, "layers.61.mtp.weight_scale_inv", "F32", &small, (const int64_t[]){1, 1, -1});
+    ADD(&m, 1, "experts.w1.weight", "I8", 64, 48); // FP4, two in a byte
+    ADD(&m, 1, "experts.w1.scale", "F8_E8M0", 64, 3);
     ADD(&m, 1, "table", "I64", 11);
     ADD(&m, 1, "mask", "BOOL", 13);
     ADD(&m, 1, "empty", "BF16", 0, 4);
@@ -179,46 +181,65 @@ static float scale_at(const lf_stored_tensor *scale, int64_t i)
 {
     float value;
     uint16_t half;
-    if (scale->dtype == LF_DTYPE_F32) {
-        memcpy(&value, scale->data + 4 * i, 4);
-        return value;
+    switch (scale->dtype) {
+    case LF_DTYPE_F32: memcpy(&value, scale->data + 4 * i, 4); return value;
+    case LF_DTYPE_F8_E8M0: return lf_fp8_to_f32(LF_DTYPE_F8_E8M0, scale->data[i]);
+    default: break;
     }
     assert_int_equal(scale->dtype, LF_DTYPE_BF16);
     memcpy(&half, scale->data + 2 * i, 2);
     return lf_bf16_to_f32(half);
 }
 
+static float value_at(const lf_logical_tensor *t, int64_t i)
+{
+    static const float fp4[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+    if (lf_dtype_is_fp8(t->weight->dtype)) return lf_fp8_to_f32(t->weight->dtype, t->weight->data[i]);
+    int code = t->weight->data[i / 2] >> (i % 2 ? 4 : 0) & 15;
+    return code & 8 ? -fp4[code & 7] : fp4[code];
+}
+
 static lf_bf16 expected_element(const lf_logical_tensor *t, int64_t row, int64_t col, int64_t n_col,
                                 lf_dequant_rounding rounding)
 {
-    int64_t at = 0;
-    if (t->layout == LF_SCALE_CHANNEL) at = row;
-    if (t->layout == LF_SCALE_BLOCK)
-        at = row / t->block_rows * ((n_col + t->block_cols - 1) / t->block_cols) + col / t->block_cols;
-    float scale = scale_at(t->scale, at);
+    int64_t per_chunk = (t->chunk_rows + t->block_rows - 1) / t->block_rows;
+    int64_t scale_row = row / t->chunk_rows * per_chunk + row % t->chunk_rows / t->block_rows;
+    int64_t scale_cols = (n_col + t->block_cols - 1) / t->block_cols;
+    float scale = scale_at(t->scale, scale_row * scale_cols + col / t->block_cols);
     if (rounding == LF_DEQUANT_BF16_SCALE) scale = lf_bf16_to_f32(lf_bf16_from_f32(scale));
-    return lf_bf16_from_f32(lf_fp8_to_f32(t->weight->dtype, t->weight->data[row * n_col + col]) * scale);
+    return lf_bf16_from_f32(value_at(t, row * n_col + col) * scale);
+}
+
+static void assert_dequantized(const lf_logical_tensor *t, const lf_stored_tensor *made, lf_dequant_rounding rounding)
+{
+    int64_t shape[LF_MAX_RANK], n_row = 1;
+    int rank = t->weight->rank;
+    for (int i = 0; i < rank; i++) shape[i] = t->weight->shape[i];
+    if (t->weight->dtype == LF_DTYPE_I8) shape[rank - 1] *= 2;
+    assert_int_equal(made->dtype, LF_DTYPE_BF16);
+    assert_int_equal(made->rank, rank);
+    for (int i = 0; i < rank; i++) assert_int_equal(made->shape[i], shape[i]);
+    for (int i = 0; i + 1 < rank; i++) n_row *= shape[i];
+    for (int64_t row = 0; row < n_row; row++) {
+        for (int64_t col = 0; col < shape[rank - 1]; col++) {
+            lf_bf16 expected = expected_element(t, row, col, shape[rank - 1], rounding), found;
+            memcpy(&found, made->data + 2 * (row * shape[rank - 1] + col), 2);
+            if (found != expected) fail_msg("%s [%lld, %lld]", t->name, (long long)row, (long long)col);
+        }
+    }
 }
 
 static void assert_tensor(const lf_logical_tensor *t, const lf_stored_tensor *made, lf_dequant_rounding rounding)
 {
-    assert_int_equal(made->rank, t->weight->rank);
-    for (int i = 0; i < made->rank; i++) assert_int_equal(made->shape[i], t->weight->shape[i]);
-    if (t->layout == LF_SCALE_NONE) {
-        assert_int_equal(made->dtype, t->weight->dtype);
-        assert_int_equal(made->bytes, t->weight->bytes);
-        if (made->bytes) assert_memory_equal(made->data, t->weight->data, made->bytes);
+    if (t->layout != LF_SCALE_NONE) {
+        assert_dequantized(t, made, rounding);
         return;
     }
-    assert_int_equal(made->dtype, LF_DTYPE_BF16);
-    int64_t n_row = t->weight->shape[0], n_col = t->weight->shape[1];
-    for (int64_t row = 0; row < n_row; row++) {
-        for (int64_t col = 0; col < n_col; col++) {
-            lf_bf16 expected = expected_element(t, row, col, n_col, rounding), found;
-            memcpy(&found, made->data + 2 * (row * n_col + col), 2);
-            if (found != expected) fail_msg("%s [%lld, %lld]", t->name, (long long)row, (long long)col);
-        }
-    }
+    assert_int_equal(made->dtype, t->weight->dtype);
+    assert_int_equal(made->rank, t->weight->rank);
+    for (int i = 0; i < made->rank; i++) assert_int_equal(made->shape[i], t->weight->shape[i]);
+    assert_int_equal(made->bytes, t->weight->bytes);
+    if (made->bytes) assert_memory_equal(made->data, t->weight->data, made->bytes);
 }
 
 static void assert_no_leftovers(const char *dir)

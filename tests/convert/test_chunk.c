@@ -32,7 +32,13 @@ static void build(built *b, int64_t n_row, int64_t n_col, int64_t block)
                                   2,           {lf_ceil_div(n_row, block), lf_ceil_div(n_col, block)},
                                   0,           0,
                                   4 * n_scale, (const uint8_t *)b->scales};
-    b->logical = (lf_logical_tensor){"w", &b->weight, &b->scale, LF_SCALE_BLOCK, block, block};
+    b->logical = (lf_logical_tensor){.name = "w",
+                                     .weight = &b->weight,
+                                     .scale = &b->scale,
+                                     .layout = LF_SCALE_BLOCK,
+                                     .chunk_rows = LF_MAX(n_row, 1),
+                                     .block_rows = block,
+                                     .block_cols = block};
     b->out = (lf__out_tensor){&b->logical, 0, 2 * n};
 }
 
