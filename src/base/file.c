@@ -200,6 +200,12 @@ lf_status lf_file_write(const char *path, const void *bytes, size_t length, lf_e
     return lf_atomic_file_commit(&file, err);
 }
 
+bool lf_is_lfs_pointer(const char *bytes, size_t length)
+{
+    static const char start[] = "version https://git-lfs";
+    return length >= sizeof start - 1 && memcmp(bytes, start, sizeof start - 1) == 0;
+}
+
 char *lf_path_join(const char *dir, const char *name)
 {
     size_t dir_length = strlen(dir), total;

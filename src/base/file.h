@@ -5,6 +5,7 @@
 #ifndef LF_BASE_FILE_H
 #define LF_BASE_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -38,6 +39,9 @@ lf_status lf_atomic_file_commit(lf_atomic_file *file, lf_error *err);
 void lf_atomic_file_abort(lf_atomic_file *file);
 // All of the above for content that is in memory.
 lf_status lf_file_write(const char *path, const void *bytes, size_t length, lf_error *err);
+
+// Whether these are the first bytes of a pointer that Git LFS leaves in place of a large file.
+bool lf_is_lfs_pointer(const char *bytes, size_t length);
 
 // "dir/name" in fresh memory (free() it), NULL when memory is gone.
 char *lf_path_join(const char *dir, const char *name);

@@ -65,6 +65,17 @@ void lf_findings_add(lf_findings *findings, const lf_finding_args *args, const c
     findings->items[findings->count++] = finding;
 }
 
+void lf_findings_append(lf_findings *to, lf_findings *from)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        const lf_finding *f = &from->items[i];
+        lf_finding_args args = {f->code, f->severity, f->subject, f->expected, f->found, f->remedy};
+        lf_findings_add(to, &args, "%s", f->message);
+    }
+    to->failed |= from->failed;
+    lf_findings_fini(from);
+}
+
 lf_status lf_findings_status(const lf_findings *findings, lf_error *err)
 {
     if (findings->failed) return lf_error_no_memory(err, 0);

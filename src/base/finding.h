@@ -52,6 +52,9 @@ typedef struct lf_finding_args {
 void lf_findings_add(lf_findings *findings, const lf_finding_args *args, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+// Takes over the findings of `from`, in order, and empties it.
+void lf_findings_append(lf_findings *to, lf_findings *from);
+
 // LF_OK when there is no finding of severity error; otherwise LF_ERR_FINDINGS with the first error in `err` and the
 // count.
 lf_status lf_findings_status(const lf_findings *findings, lf_error *err);

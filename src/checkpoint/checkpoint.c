@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -87,6 +88,28 @@ static lf_status list_directory(lf_checkpoint *ck, listing *out, lf_error *err)
     return status;
 }
 
+// A hub cache keeps links to blobs; one whose blob was not downloaded is there and yet is not.
+static bool is_link(const char *dir, const char *name)
+{
+    struct stat info;
+    char *path = lf_path_join(dir, name);
+    bool answer = path && lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+    free(path);
+    return answer;
+}
+
+static void report_unopened(lf__shard *shard, const char *dir, bool is_missing)
+{
+    lf_finding_args args = {.code = is_missing ? "shard-missing" : "shard-unreadable",
+                            .severity = LF_SEVERITY_ERROR,
+                            .subject = shard->file_name,
+                            .remedy = is_missing ? "download the file" : "check the file and its permissions"};
+    const char *format = !is_missing                      ? "%s cannot be read"
+                         : is_link(dir, shard->file_name) ? "%s is a link to a file that does not exist"
+                                                          : "the index names %s, which is not in the directory";
+    lf_findings_add(&shard->findings, &args, format, shard->file_name);
+}
+
 static void open_shard_file(lf__shard *shard, const char *dir)
 {
     lf_error err;
@@ -100,32 +123,13 @@ static void open_shard_file(lf__shard *shard, const char *dir)
     free(path);
     if (status == LF_ERR_NO_MEMORY) shard->findings.failed = true;
     if (status) {
-        bool is_missing = status == LF_ERR_NOT_FOUND;
         shard->is_refused = true;
-        lf_findings_add(
-            &shard->findings,
-            &(lf_finding_args){.code = is_missing ? "shard-missing" : "shard-unreadable",
-                               .severity = LF_SEVERITY_ERROR,
-                               .subject = shard->file_name,
-                               .remedy = is_missing ? "download the file" : "check the file and its permissions"},
-            is_missing ? "the index names %s, which is not in the directory" : "%s cannot be read", shard->file_name);
+        report_unopened(shard, dir, status == LF_ERR_NOT_FOUND);
         return;
     }
     close(shard->mapping.fd); // the mapping stays; hundreds of shards must not use up the file descriptors
     shard->mapping.fd = -1;
     lf__safetensors_read(shard, shard->mapping.data, shard->mapping.bytes);
-}
-
-// Takes over the findings of `from`, in order.
-static void move_findings(lf_findings *to, lf_findings *from)
-{
-    for (size_t i = 0; i < from->count; i++) {
-        const lf_finding *f = &from->items[i];
-        lf_finding_args args = {f->code, f->severity, f->subject, f->expected, f->found, f->remedy};
-        lf_findings_add(to, &args, "%s", f->message);
-    }
-    to->failed |= from->failed;
-    lf_findings_fini(from);
 }
 
 typedef struct gathering {
@@ -196,7 +200,7 @@ static lf_status view_shards(lf_checkpoint *ck, lf_findings *findings, lf_error 
     if (!ck->shard_views) return lf_error_no_memory(err, ck->n_shard * sizeof *ck->shard_views);
     for (size_t i = 0; i < ck->n_shard; i++) {
         lf__shard *shard = &ck->shards[i];
-        move_findings(findings, &shard->findings);
+        lf_findings_append(findings, &shard->findings);
         ck->shard_views[i] = (lf_shard){.file_name = shard->file_name,
                                         .header = shard->header,
                                         .header_bytes = shard->header_bytes,
@@ -305,7 +309,11 @@ static bool load_index(lf_checkpoint *ck, lf__index *index, const char *name, lf
         return false;
     }
     bool is_read = false;
-    if (mapping.bytes > LF__MAX_INDEX_BYTES) {
+    if (lf_is_lfs_pointer((const char *)mapping.data, mapping.bytes)) {
+        args.code = "lfs-pointer";
+        args.remedy = "fetch the data itself: git lfs pull, or download with huggingface-cli";
+        lf_findings_add(findings, &args, "%s is a Git LFS pointer, not the data", name);
+    } else if (mapping.bytes > LF__MAX_INDEX_BYTES) {
         lf_findings_add(findings, &args, "%s is larger than %d bytes", name, LF__MAX_INDEX_BYTES);
     } else {
         is_read = lf__index_read(index, &ck->names, (const char *)mapping.data, mapping.bytes, name, findings);

@@ -4,6 +4,7 @@
 // the one in the file that the index gives counts, and what the index does not name is not used. Both lists are sorted,
 // so this is one merge.
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/num.h"
@@ -109,9 +110,83 @@ static void report_missing(const lf_checkpoint *ck, const lf__index *index, cons
     lf_findings_add(findings, &args, "the index names '%s', which no shard holds", entry->name);
 }
 
+// Whether index and headers say the same, which makes all else here superfluous.
+static bool is_agreed(const lf_checkpoint *ck, const lf__index *index)
+{
+    if (!index || index->count != ck->count) return false;
+    for (size_t i = 0; i < ck->count; i++) {
+        const lf_stored_tensor *tensor = &ck->tensors[i];
+        if (tensor->shard != index->entries[i].file || strcmp(tensor->name, index->entries[i].name) != 0) return false;
+    }
+    return true;
+}
+
+static const lf__index_entry *find_entry(const lf__index *index, const char *name)
+{
+    size_t low = 0, high = index->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(index->entries[middle].name, name);
+        if (order == 0) return &index->entries[middle];
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return NULL;
+}
+
+// Shards that hold nothing of what the index promises in them belong to another checkpoint. That is told once, and they
+// are refused: none of their tensors is left, and those that they lack are not reported one by one.
+static bool refuse_foreign(lf_checkpoint *ck, const lf__index *index, lf_findings *findings)
+{
+    size_t *n_held = calloc(2 * ck->n_shard + 1, sizeof *n_held), *n_promised = n_held + ck->n_shard, kept = 0;
+    if (!n_held) return false;
+    for (size_t i = 0; i < ck->count; i++) {
+        const lf__index_entry *entry = find_entry(index, ck->tensors[i].name);
+        n_held[ck->tensors[i].shard] += entry && entry->file == ck->tensors[i].shard;
+    }
+    for (size_t i = 0; i < index->count; i++) n_promised[index->entries[i].file]++;
+    for (size_t i = 0; i < ck->n_shard; i++) {
+        if (ck->shards[i].is_refused || ck->shard_views[i].n_tensor == 0 || n_held[i]) continue;
+        char expected[64], found[64];
+        snprintf(expected, sizeof expected, "the %zu tensors that the index promises", n_promised[i]);
+        snprintf(found, sizeof found, "%zu others", ck->shard_views[i].n_tensor);
+        lf_finding_args args = {.code = "shard-foreign",
+                                .severity = LF_SEVERITY_ERROR,
+                                .subject = ck->shards[i].file_name,
+                                .expected = expected,
+                                .found = found,
+                                .remedy = "the file is of another checkpoint: download it again"};
+        lf_findings_add(findings, &args, "%s holds no tensor that the index promises in it", ck->shards[i].file_name);
+        ck->shards[i].is_refused = ck->shard_views[i].is_refused = true;
+    }
+    for (size_t i = 0; i < ck->count; i++) {
+        if (!ck->shards[ck->tensors[i].shard].is_refused) ck->tensors[kept++] = ck->tensors[i];
+    }
+    ck->count = kept;
+    free(n_held);
+    return true;
+}
+
+static void sum_bytes(lf_checkpoint *ck)
+{
+    ck->bytes = 0;
+    for (size_t i = 0; i < ck->count; i++) ck->bytes += ck->tensors[i].bytes;
+}
+
 void lf__join_index(lf_checkpoint *ck, const lf__index *index, lf_findings *findings)
 {
     size_t kept = 0, at_entry = 0;
+    if (is_agreed(ck, index)) {
+        sum_bytes(ck);
+        return;
+    }
+    if (index && !refuse_foreign(ck, index, findings)) {
+        findings->failed = true;
+        return;
+    }
     for (size_t begin = 0; begin < ck->count;) {
         const char *name = ck->tensors[begin].name;
         size_t end = begin + 1;
@@ -137,6 +212,5 @@ void lf__join_index(lf_checkpoint *ck, const lf__index *index, lf_findings *find
     }
     for (; index && at_entry < index->count; at_entry++) report_missing(ck, index, &index->entries[at_entry], findings);
     ck->count = kept;
-    ck->bytes = 0;
-    for (size_t i = 0; i < kept; i++) ck->bytes += ck->tensors[i].bytes;
+    sum_bytes(ck);
 }

@@ -16,6 +16,7 @@
 //   errors, warnings, dropped                          counts; dropped: findings past the limit, counted but not listed
 //   findings        array of {code, severity, subject, message, expected, found, remedy}, errors first
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@
 #include "model/preflight.h"
 #include "plan/plan.h"
 #include "plan/split_check.h"
+#include "text/text_check.h"
 
 typedef struct check_args {
     int64_t tensor_parallel_size, expert_parallel_size; // the latter 0: not given
@@ -101,6 +103,62 @@ static lf_status check_data(lf_preflight *pf, lf_error *err)
     lf_progress_begin(&progress, "reading weights", "bytes", total);
     lf_status status = lf_quant_scan(pf->quant, &progress, &pf->findings, err);
     lf_progress_end(&progress);
+    return status;
+}
+
+// The tokenizer is read beside the headers: for a large vocabulary it is as much work.
+typedef struct text_job {
+    const char *dir;
+    lf_text_summary summary;
+    lf_findings findings;
+    lf_status status;
+    lf_error err;
+} text_job;
+
+static void *run_text_job(void *ctx)
+{
+    text_job *job = ctx;
+    job->status = lf_text_check(job->dir, &job->summary, &job->findings, &job->err);
+    return NULL;
+}
+
+static void check_vocabulary(lf_preflight *pf, const lf_text_summary *text)
+{
+    lf_outline outline;
+    lf_outline_read(&outline, pf->config_json, pf->has_table ? &pf->config : NULL);
+    if (outline.vocab_size == 0 || text->n_token <= outline.vocab_size) return;
+    char expected[48], found[48];
+    snprintf(expected, sizeof expected, "ids below %" PRId64, outline.vocab_size);
+    snprintf(found, sizeof found, "ids up to %" PRId32, text->n_token - 1);
+    lf_finding_args args = {.code = "tokenizer-too-large",
+                            .severity = LF_SEVERITY_WARNING,
+                            .subject = "tokenizer.json",
+                            .expected = expected,
+                            .found = found,
+                            .remedy = "tokenizer and config.json belong to different models"};
+    lf_findings_add(&pf->findings, &args, "the tokenizer has tokens without a row of the embedding");
+}
+
+// Headers and tokenizer, side by side.
+static lf_status check_files(lf_preflight *pf, const char *model, lf_error *err)
+{
+    pthread_t thread;
+    text_job job = {.dir = model};
+    bool is_beside = pthread_create(&thread, NULL, run_text_job, &job) == 0;
+    lf_status status = lf_preflight_run(pf, model, err);
+    if (is_beside)
+        pthread_join(thread, NULL);
+    else
+        run_text_job(&job);
+    if (!status && job.status) {
+        *err = job.err;
+        status = job.status;
+    }
+    if (!status) {
+        lf_findings_append(&pf->findings, &job.findings);
+        check_vocabulary(pf, &job.summary);
+    }
+    lf_findings_fini(&job.findings);
     return status;
 }
 
@@ -182,7 +240,7 @@ static int run_check(const lf_verb *verb, int argc, char **argv)
         lf_error_set(&err, LF_ERR_USAGE, "MODEL is missing; `landfall check --help` shows the usage");
         return lf_cli_fail(verb, &err);
     }
-    status = lf_preflight_run(&pf, model, &err);
+    status = check_files(&pf, model, &err);
     if (!status) status = check_ranks(&pf, &args, &err);
     if (!status && args.deep) status = check_data(&pf, &err);
     if (!status && pf.findings.failed) status = lf_error_no_memory(&err, 0);

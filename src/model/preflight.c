@@ -5,12 +5,16 @@
 // read are not also reported as missing.
 #include "model/preflight.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/mem.h"
+#include "model/outline.h"
 
 enum { MAX_CONFIG_BYTES = 16 << 20 };
 
@@ -44,6 +48,18 @@ static lf_status load_json_alone(lf_preflight *pf, const char *dir, lf_error *er
     return status == LF_ERR_NO_MEMORY ? status : LF_OK;
 }
 
+static bool is_pointer_file(const char *dir)
+{
+    lf_error ignored;
+    char *text = NULL, *path = lf_path_join(dir, "config.json");
+    size_t length = 0;
+    bool answer = path && lf_file_read(&text, &length, path, MAX_CONFIG_BYTES, &ignored) == LF_OK &&
+                  lf_is_lfs_pointer(text, length);
+    free(text);
+    free(path);
+    return answer;
+}
+
 static lf_status load_config(lf_preflight *pf, const char *dir, lf_error *err)
 {
     lf_error problem = {0};
@@ -58,6 +74,12 @@ static lf_status load_config(lf_preflight *pf, const char *dir, lf_error *err)
     }
     if (status == LF_ERR_NOT_FOUND) {
         add(&pf->findings, "config-missing", LF_SEVERITY_ERROR, "config.json", &problem);
+    } else if (status != LF_ERR_UNSUPPORTED && is_pointer_file(dir)) {
+        lf_finding_args args = {.code = "lfs-pointer",
+                                .severity = LF_SEVERITY_ERROR,
+                                .subject = "config.json",
+                                .remedy = "fetch the data itself: git lfs pull, or download with huggingface-cli"};
+        lf_findings_add(&pf->findings, &args, "config.json is a Git LFS pointer, not the data");
     } else if (status != LF_ERR_UNSUPPORTED) {
         add(&pf->findings, "config-invalid", LF_SEVERITY_ERROR, "config.json", &problem);
     } else if (is_supported(pf->config_json)) {
@@ -72,6 +94,75 @@ static lf_status load_config(lf_preflight *pf, const char *dir, lf_error *err)
                         problem.message);
     }
     return LF_OK;
+}
+
+static bool has_refused_shard(const lf_preflight *pf)
+{
+    for (size_t i = 0; i < lf_checkpoint_n_shard(pf->checkpoint); i++) {
+        if (lf_checkpoint_shard(pf->checkpoint, i)->is_refused) return true;
+    }
+    return lf_checkpoint_n_shard(pf->checkpoint) == 0;
+}
+
+// Whether a tensor's name begins with `prefix`: names are sorted.
+static bool has_prefix(const lf_checkpoint *checkpoint, const char *prefix)
+{
+    size_t low = 0, high = lf_checkpoint_count(checkpoint), length = strlen(prefix);
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strncmp(lf_checkpoint_tensor(checkpoint, middle)->name, prefix, length) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < lf_checkpoint_count(checkpoint) &&
+           strncmp(lf_checkpoint_tensor(checkpoint, low)->name, prefix, length) == 0;
+}
+
+// Layers for multi-token prediction that are there: as layers past the last one, or under a name of their own, of which
+// the number is not known (then all count).
+static int64_t count_mtp_layers(const lf_preflight *pf, const lf_outline *outline)
+{
+    static const char *const roots[] = {"model.", "", "language_model.model.", "model.language_model."};
+    static const char *const names[] = {"mtp.", "model.mtp", "language_model.mtp", "model.language_model.mtp"};
+    char prefix[96];
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(names); i++) {
+        if (has_prefix(pf->checkpoint, names[i])) return outline->num_mtp_layers;
+    }
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(roots); i++) {
+        int64_t n = 0;
+        for (; n < outline->num_mtp_layers; n++) {
+            snprintf(prefix, sizeof prefix, "%slayers.%" PRId64 ".", roots[i], outline->num_hidden_layers + n);
+            if (!has_prefix(pf->checkpoint, prefix)) break;
+        }
+        if (n) return n;
+    }
+    for (size_t i = 0; i < lf_checkpoint_count(pf->checkpoint); i++) { // an unusual name
+        const lf_stored_tensor *tensor = lf_checkpoint_tensor(pf->checkpoint, i);
+        if (lf_role_of(outline, tensor->name, 1, 1).part == LF_PART_MTP) return outline->num_mtp_layers;
+    }
+    return 0;
+}
+
+static void check_mtp(lf_preflight *pf)
+{
+    lf_outline outline;
+    lf_outline_read(&outline, pf->config_json, pf->has_table ? &pf->config : NULL);
+    if (outline.num_mtp_layers == 0 || outline.num_mtp_layers > 1024 || has_refused_shard(pf)) return;
+    int64_t n = count_mtp_layers(pf, &outline);
+    if (n >= outline.num_mtp_layers) return;
+    char expected[96], found[32];
+    snprintf(expected, sizeof expected, "%" PRId64 " layers after the first %" PRId64, outline.num_mtp_layers,
+             outline.num_hidden_layers);
+    snprintf(found, sizeof found, "%" PRId64, n);
+    lf_finding_args args = {.code = "mtp-missing",
+                            .severity = LF_SEVERITY_WARNING,
+                            .subject = "config.json",
+                            .expected = expected,
+                            .found = found,
+                            .remedy = "nothing for the model itself; an engine that predicts with these layers stops"};
+    lf_findings_add(&pf->findings, &args, "layers for multi-token prediction are promised but not there");
 }
 
 static lf_status check_tokenizer(lf_preflight *pf, const char *dir, lf_error *err)
@@ -92,12 +183,7 @@ static lf_status check_tokenizer(lf_preflight *pf, const char *dir, lf_error *er
 // The table check; what refused shards took away is counted in one note.
 static void check_table(lf_preflight *pf)
 {
-    bool has_refused = false;
-    for (size_t i = 0; i < lf_checkpoint_n_shard(pf->checkpoint); i++) {
-        has_refused |= lf_checkpoint_shard(pf->checkpoint, i)->is_refused;
-    }
-    has_refused |= lf_checkpoint_n_shard(pf->checkpoint) == 0;
-    if (!has_refused) {
+    if (!has_refused_shard(pf)) {
         lf_model_check(&pf->parameters, &pf->config, pf->quant, &pf->findings);
         return;
     }
@@ -129,6 +215,7 @@ lf_status lf_preflight_run(lf_preflight *out, const char *model_dir, lf_error *e
     if (!status) status = load_config(out, model_dir, err);
     if (!status) status = lf_quant_open(&out->quant, out->checkpoint, out->config_json, &out->findings, err);
     if (!status && out->has_table) check_table(out);
+    if (!status) check_mtp(out);
     if (!status) status = check_tokenizer(out, model_dir, err);
     if (!status && out->findings.failed) status = lf_error_no_memory(err, 0);
     if (status) lf_preflight_fini(out);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -165,6 +166,69 @@ static void keeps_checking_after_bad_shards(void **state)
     end(&f);
 }
 
+static void names_a_shard_of_another_checkpoint(void **state)
+{
+    fixture f;
+    begin(&f);
+    write_shard(f.dir, "x-1.safetensors", "{" U8("a", 0, 1, 1) "," U8("b", 1, 2, 1) "}", 2);
+    write_shard(f.dir, "x-2.safetensors",
+                "{" U8("p", 0, 1, 1) "," U8("q", 1, 2, 1) "," U8("q.weight_scale", 2, 3, 1) "}", 3);
+    write_text(&f, "model.safetensors.index.json",
+               "{\"weight_map\":{\"a\":\"x-1.safetensors\",\"b\":\"x-1.safetensors\",\"c\":\"x-2.safetensors\",\"d\":"
+               "\"x-2.safetensors\"}}");
+    open_it(&f);
+    assert_int_equal(f.status, LF_OK);
+    assert_finding(&f.findings, "shard-foreign", LF_SEVERITY_ERROR, "x-2.safetensors");
+    assert_int_equal(f.findings.count, 1); // told once, not tensor by tensor
+    assert_non_null(strstr(f.findings.items[0].found, "3 others"));
+    assert_true(lf_checkpoint_shard(f.checkpoint, 1)->is_refused);
+    assert_int_equal(lf_checkpoint_count(f.checkpoint), 2);
+    end(&f);
+}
+
+static void link_to(const fixture *f, const char *target, const char *name)
+{
+    char *path = lf_path_join(f->dir, name);
+    assert_int_equal(symlink(target, path), 0);
+    free(path);
+}
+
+// A hub cache: the shards are links to blobs. One whose blob is missing is named as such.
+static void follows_links(void **state)
+{
+    fixture f;
+    begin(&f);
+    write_shard(f.dir, "blob", "{" U8("a", 0, 1, 1) "}", 1);
+    link_to(&f, "blob", "x-1.safetensors");
+    write_text(&f, "index-blob", "{\"weight_map\":{\"a\":\"x-1.safetensors\"}}");
+    link_to(&f, "index-blob", "model.safetensors.index.json");
+    open_it(&f);
+    assert_int_equal(f.status, LF_OK);
+    assert_int_equal(f.findings.count, 0);
+    assert_non_null(lf_checkpoint_find(f.checkpoint, "a"));
+    lf_checkpoint_close(f.checkpoint);
+
+    link_to(&f, "no-such-blob", "x-2.safetensors");
+    write_text(&f, "index-blob", "{\"weight_map\":{\"a\":\"x-1.safetensors\",\"b\":\"x-2.safetensors\"}}");
+    open_it(&f);
+    assert_finding(&f.findings, "shard-missing", LF_SEVERITY_ERROR, "x-2.safetensors");
+    assert_non_null(strstr(f.findings.items[0].message, "link"));
+    end(&f);
+}
+
+static void names_a_pointer_in_place_of_the_index(void **state)
+{
+    fixture f;
+    begin(&f);
+    write_shard(f.dir, "model-1.safetensors", "{" U8("a", 0, 1, 1) "}", 1);
+    write_text(&f, "model.safetensors.index.json", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
+    open_it(&f);
+    assert_int_equal(f.status, LF_OK);
+    assert_finding(&f.findings, "lfs-pointer", LF_SEVERITY_ERROR, "model.safetensors.index.json");
+    assert_int_equal(f.findings.n_error, 1);
+    end(&f);
+}
+
 static void takes_one_file_set(void **state)
 {
     fixture f;
@@ -272,6 +336,9 @@ int test_directory(void)
         cmocka_unit_test(reports_disagreement_of_index_and_shards),
         cmocka_unit_test(tolerates_a_wrong_total_size),
         cmocka_unit_test(keeps_checking_after_bad_shards),
+        cmocka_unit_test(names_a_shard_of_another_checkpoint),
+        cmocka_unit_test(follows_links),
+        cmocka_unit_test(names_a_pointer_in_place_of_the_index),
         cmocka_unit_test(takes_one_file_set),
         cmocka_unit_test(fails_when_there_is_nothing),
         cmocka_unit_test(opens_empty_files),

@@ -16,6 +16,7 @@ int main(void)
     failed += test_tokenizer_hostile();
     failed += test_tokenizer_files();
     failed += test_tokenizer_config();
+    failed += test_text_check();
     failed += test_detok();
     failed += test_chat_template();
     failed += test_jinja_errors();

@@ -19,6 +19,7 @@ int test_tokenizer_config(void);
 int test_tokenizer_faults(void);
 int test_tokenizer_files(void);
 int test_tokenizer_hostile(void);
+int test_text_check(void);
 int test_utf8(void);
 
 #endif
