@@ -99,7 +99,9 @@ static bool dtype_is_allowed(const lf_parameter *parameter, const lf_logical_ten
     case LF_DTYPE_BF16:
     case LF_DTYPE_F16:
     case LF_DTYPE_F32: return true;
-    default: return parameter->rank == 2 && lf_dtype_is_fp8(tensor->weight->dtype) && tensor->layout != LF_SCALE_NONE;
+    default: // layout BROKEN was reported by the pairing
+        return parameter->rank == 2 && tensor->layout != LF_SCALE_NONE &&
+               (lf_dtype_is_fp8(tensor->weight->dtype) || lf_logical_is_fp4(tensor));
     }
 }
 
@@ -107,12 +109,13 @@ static void check_pair(lf_findings *findings, const lf_parameter *parameter, con
 {
     const lf_stored_tensor *weight = tensor->weight;
     if (tensor->layout == LF_SCALE_BROKEN) return; // reported by the pairing; its shape may be that of packed codes
-    bool same_shape = weight->rank == parameter->rank;
-    for (size_t i = 0; same_shape && i < parameter->rank; i++) same_shape = weight->shape[i] == parameter->shape[i];
+    int64_t shape[LF_MAX_RANK];
+    bool same_shape = (size_t)lf_logical_shape(tensor, shape) == parameter->rank;
+    for (size_t i = 0; same_shape && i < parameter->rank; i++) same_shape = shape[i] == parameter->shape[i];
     if (!same_shape) {
         char expected[64], found[128];
         format_shape(expected, sizeof expected, parameter->shape, parameter->rank);
-        format_shape(found, sizeof found, weight->shape, weight->rank);
+        format_shape(found, sizeof found, shape, weight->rank);
         lf_findings_add(findings,
                         &(lf_finding_args){.code = "parameter-shape",
                                            .severity = LF_SEVERITY_ERROR,

@@ -177,9 +177,9 @@ static bool add_tensor(check *c, const lf_logical_tensor *tensor)
     char pattern[MAX_PATTERN_BYTES];
     if (tensor->layout == LF_SCALE_BROKEN || tensor->weight->rank > 2 || is_later_expert(tensor->name)) return true;
     if (!make_pattern(tensor->name, pattern)) return true;
-    bool is_vector = tensor->weight->rank < 2;
-    int64_t n_row = tensor->weight->rank ? tensor->weight->shape[0] : 1,
-            n_col = is_vector ? 1 : tensor->weight->shape[1];
+    int64_t shape[LF_MAX_RANK];
+    int rank = lf_logical_shape(tensor, shape);
+    int64_t n_row = rank ? shape[0] : 1, n_col = rank < 2 ? 1 : shape[1];
     for (size_t i = c->n_group; i-- > 0;) {
         group *g = &c->groups[i];
         if (g->n_row != n_row || g->n_col != n_col || strcmp(g->pattern, pattern) != 0) continue;
@@ -270,16 +270,18 @@ static void check_even_split(check *c, const group *g)
          message);
 }
 
-// FP8 blocks that a rank's part begins or ends inside of.
+// FP8 blocks, or groups, that a rank's part begins or ends inside of. Blocks of rows begin anew with each chunk.
 static void check_blocks(check *c, const group *g)
 {
-    if (g->first->layout != LF_SCALE_BLOCK || g->role.partition == LF_PARTITION_NONE) return;
+    bool has_blocks = g->first->layout == LF_SCALE_BLOCK || g->first->layout == LF_SCALE_GROUP;
+    if (!has_blocks || g->role.partition == LF_PARTITION_NONE) return;
     bool by_cols = g->role.partition == LF_PARTITION_O_HEADS || g->role.partition == LF_PARTITION_FFN_COLS;
     int64_t block = by_cols ? g->first->block_cols : g->first->block_rows, n = by_cols ? g->n_col : g->n_row;
-    int64_t n_rank = c->args.tensor_parallel_size, n_cut = 0, length = 0;
+    int64_t n_rank = c->args.tensor_parallel_size, n_cut = 0, length = 0, chunk = by_cols ? n : g->first->chunk_rows;
     for (int64_t rank = 0; rank < n_rank; rank++) {
         lf_range range = range_of(c, g, rank);
-        if (lf_range_length(range) == 0 || (range.begin % block == 0 && (range.end % block == 0 || range.end == n)))
+        if (lf_range_length(range) == 0 ||
+            (range.begin % chunk % block == 0 && (range.end % chunk % block == 0 || range.end == n)))
             continue;
         if (n_cut++ == 0) length = lf_range_length(range);
     }

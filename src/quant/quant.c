@@ -22,7 +22,7 @@ typedef struct kind {
     lf_scale_layout layout;
     bool has_chunks;
     int64_t rows, cols; // of a block or group; 0 otherwise
-    size_t count;
+    size_t count, place; // place: order of first appearance
 } kind;
 
 enum { MAX_KINDS = 8 };
@@ -32,10 +32,11 @@ static void count_kind(kind *kinds, size_t *n, const lf_logical_tensor *tensor)
     int64_t n_row, n_col;
     lf_logical_matrix_shape(tensor, &n_row, &n_col);
     bool has_blocks = tensor->layout == LF_SCALE_BLOCK || tensor->layout == LF_SCALE_GROUP;
+    bool may_be_chunked = tensor->layout == LF_SCALE_BLOCK || tensor->layout == LF_SCALE_TENSOR;
     kind found = {.weight = tensor->weight->dtype,
                   .scale = tensor->scale->dtype,
                   .layout = tensor->layout,
-                  .has_chunks = tensor->layout != LF_SCALE_GROUP && tensor->chunk_rows < n_row,
+                  .has_chunks = may_be_chunked && tensor->chunk_rows < n_row,
                   .rows = has_blocks ? tensor->block_rows : 0,
                   .cols = has_blocks ? tensor->block_cols : 0,
                   .count = 1};
@@ -46,13 +47,15 @@ static void count_kind(kind *kinds, size_t *n, const lf_logical_tensor *tensor)
         k->count++;
         return;
     }
+    found.place = *n;
     if (*n < MAX_KINDS) kinds[(*n)++] = found;
 }
 
 static int by_count(const void *a, const void *b)
 {
     const kind *x = a, *y = b;
-    return x->count > y->count ? -1 : x->count < y->count;
+    if (x->count != y->count) return x->count > y->count ? -1 : 1;
+    return x->place < y->place ? -1 : x->place > y->place;
 }
 
 static const char *format_name(lf_dtype dtype)

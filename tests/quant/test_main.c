@@ -5,5 +5,8 @@
 
 int main(void)
 {
-    return test_pair() + test_family() + test_dequant() + test_formats() + test_golden() + test_refusals() ? 1 : 0;
+    return test_pair() + test_family() + test_dequant() + test_formats() + test_format_goldens() + test_golden() +
+                   test_refusals()
+               ? 1
+               : 0;
 }

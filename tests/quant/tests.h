@@ -16,6 +16,7 @@ int test_pair(void);
 int test_family(void);
 int test_dequant(void);
 int test_formats(void);
+int test_format_goldens(void);
 int test_golden(void);
 int test_refusals(void);
 
