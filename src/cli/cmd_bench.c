@@ -64,36 +64,47 @@ static const lf_opt bench_opts[] = {
 
 // ---- the machine ----
 
+// What the figures are divided by. A shared machine's limits move while it runs, so they are sampled between the
+// iterations, and the median is taken of both.
 typedef struct machine {
     int n_thread;
-    double read_bandwidth; // bytes per second
-    double matmul_peak;    // flop per second
-    const char *matmul;    // what was measured; STATIC
+    lf_cpu_read_test *read_test; // OWNED; NULL before the first sample
+    double first_touch;          // bytes per second
+    double *read_bandwidths;     // OWNED [capacity]: bytes per second
+    double *matmul_peaks;        // OWNED [capacity]: operations per second
+    const char *matmul;          // what was measured; STATIC
+    size_t count;
     lf_status status;
     lf_error err;
 } machine;
 
-static void *measure_main(void *argument)
+static void *sample_main(void *argument)
 {
     machine *m = argument;
     lf_par_set_threads(m->n_thread);
-    double bandwidth = 0, peak = 0;
-    m->status = lf_cpu_measure_read_bandwidth(&bandwidth, &m->err);
-    if (!m->status) m->status = lf_cpu_measure_matmul_peak(&peak, &m->matmul, &m->err);
-    m->read_bandwidth = LF_MAX(m->read_bandwidth, bandwidth);
-    m->matmul_peak = LF_MAX(m->matmul_peak, peak);
+    if (!m->read_test) m->status = lf_cpu_read_test_open(&m->read_test, &m->first_touch, &m->err);
+    if (!m->status) m->read_bandwidths[m->count] = lf_cpu_read_test_run(m->read_test);
+    if (!m->status) m->status = lf_cpu_measure_matmul_peak(&m->matmul_peaks[m->count], &m->matmul, &m->err);
+    m->count++;
     return NULL;
 }
 
-// Raises the figures to what is measured now: the best seen is what the machine can do.
-static lf_status measure_machine(machine *m, lf_error *err)
+// On a thread of its own: the loop threads of OpenMP belong to the thread that calls.
+static lf_status sample_machine(machine *m, lf_error *err)
 {
     pthread_t thread;
-    int rc = pthread_create(&thread, NULL, measure_main, m);
+    int rc = pthread_create(&thread, NULL, sample_main, m);
     if (rc != 0) return lf_error_errno(err, rc, "cannot start a thread");
     pthread_join(thread, NULL);
     if (m->status) *err = m->err;
     return m->status;
+}
+
+static void close_machine(machine *m)
+{
+    lf_cpu_read_test_close(m->read_test);
+    free(m->read_bandwidths);
+    free(m->matmul_peaks);
 }
 
 // ---- one iteration ----
@@ -304,7 +315,7 @@ static json_t *profile_json(const lf_step_profile *p)
     return object;
 }
 
-static void put_profile(json_t *object, const bench *b)
+static void put_profile(json_t *object, const bench *b, double matmul_peak)
 {
     const lf_step_profile *p = &b->profile.prefill;
     json_object_set_new(object, "prefill_profile", profile_json(p));
@@ -312,12 +323,15 @@ static void put_profile(json_t *object, const bench *b)
     double flop = (double)p->n_token * b->info.linear_flop_per_token;
     double rate = p->linear_ns > 0 ? flop / ((double)p->linear_ns * 1e-9) : 0;
     put_real(object, "linear_flop_per_second", rate);
-    put_real(object, "linear_peak_share", rate / b->machine.matmul_peak);
+    put_real(object, "linear_peak_share", rate / matmul_peak);
 }
 
 static json_t *figures(const bench *b)
 {
     const bench_args *args = b->args;
+    const machine *m = &b->machine;
+    double read_bandwidth = percentile(m->read_bandwidths, (int64_t)m->count, 0.5);
+    double matmul_peak = percentile(m->matmul_peaks, (int64_t)m->count, 0.5);
     json_t *object = json_object();
     json_object_set_new(object, "model", json_string(b->model_dir));
     json_object_set_new(object, "device", json_string(b->info.device));
@@ -333,21 +347,22 @@ static json_t *figures(const bench *b)
     double n_prompt_token = (double)(args->input_len * args->batch_size);
     put_real(object, "prefill_tokens_per_second", prefill);
     put_real(object, "decode_tokens_per_second", decode);
-    put_real(object, "read_bandwidth_bytes_per_second", b->machine.read_bandwidth);
-    put_real(object, "matmul_peak_flop_per_second", b->machine.matmul_peak);
-    json_object_set_new(object, "matmul_peak_of", json_string(b->machine.matmul));
+    put_real(object, "read_bandwidth_bytes_per_second", read_bandwidth);
+    put_real(object, "first_touch_bytes_per_second", m->first_touch);
+    put_real(object, "matmul_peak_flop_per_second", matmul_peak);
+    json_object_set_new(object, "matmul_peak_of", json_string(m->matmul));
     put_int(object, "weight_bytes", (int64_t)b->info.weight_bytes);
     put_int(object, "step_weight_bytes", (int64_t)b->info.step_weight_bytes);
     // A decode step reads the weights once for the whole batch.
     double steps_per_second = decode / (double)args->batch_size;
-    put_real(object, "decode_bandwidth_share",
-             steps_per_second * (double)b->info.step_weight_bytes / b->machine.read_bandwidth);
-    put_real(object, "prefill_peak_share", prefill_flop(b) / n_prompt_token * prefill / b->machine.matmul_peak);
-    put_profile(object, b);
+    put_real(object, "decode_bandwidth_share", steps_per_second * (double)b->info.step_weight_bytes / read_bandwidth);
+    put_real(object, "prefill_peak_share", prefill_flop(b) / n_prompt_token * prefill / matmul_peak);
+    put_profile(object, b, matmul_peak);
     double load_bandwidth = b->info.load_seconds > 0 ? (double)b->info.weight_bytes / b->info.load_seconds : 0;
     put_real(object, "load_seconds", b->info.load_seconds);
     put_real(object, "load_bandwidth_bytes_per_second", load_bandwidth);
-    put_real(object, "load_bandwidth_share", load_bandwidth / b->machine.read_bandwidth);
+    put_real(object, "load_bandwidth_share", load_bandwidth / read_bandwidth);
+    put_real(object, "load_first_touch_share", load_bandwidth / m->first_touch);
     return object;
 }
 
@@ -357,8 +372,9 @@ static void print_figures(const json_t *f)
     printf("%s\n", json_string_value(json_object_get(f, "device")));
     printf("machine   %8.1f GB/s read, %.1f GFLOP/s (%s)\n", GET("read_bandwidth_bytes_per_second") * 1e-9,
            GET("matmul_peak_flop_per_second") * 1e-9, json_string_value(json_object_get(f, "matmul_peak_of")));
-    printf("load      %8.2f s, %.2f GB/s (%.0f %% of read bandwidth)\n", GET("load_seconds"),
-           GET("load_bandwidth_bytes_per_second") * 1e-9, 100 * GET("load_bandwidth_share"));
+    printf("load      %8.2f s, %.2f GB/s (%.0f %% of read bandwidth, %.0f %% of touching fresh memory)\n",
+           GET("load_seconds"), GET("load_bandwidth_bytes_per_second") * 1e-9, 100 * GET("load_bandwidth_share"),
+           100 * GET("load_first_touch_share"));
     printf("prefill   %8.1f tokens/s (%.0f %% of the peak; its linear layers %.0f %%)\n",
            GET("prefill_tokens_per_second"), 100 * GET("prefill_peak_share"), 100 * GET("linear_peak_share"));
     printf("decode    %8.2f tokens/s (%.0f %% of read bandwidth)\n", GET("decode_tokens_per_second"),
@@ -397,7 +413,8 @@ static lf_status run_iterations(bench *b, lf_error *err)
         status = run_iteration(b->engine, b->args, &random, &warm, err);
     }
     for (int64_t i = 0; i < b->args->num_iters && !status; i++) {
-        status = run_iteration(b->engine, b->args, &random, &b->iterations[i], err);
+        status = sample_machine(&b->machine, err);
+        if (!status) status = run_iteration(b->engine, b->args, &random, &b->iterations[i], err);
     }
     if (status) return status;
     lf_engine_profile_set(b->engine, true);
@@ -411,12 +428,16 @@ static lf_status run(bench *b, json_t **out, lf_error *err)
 {
     b->iterations = calloc((size_t)b->args->num_iters, sizeof *b->iterations);
     b->values = calloc((size_t)b->args->num_iters, sizeof *b->values);
-    if (!b->iterations || !b->values) return lf_error_no_memory(err, 0);
-    b->machine.n_thread = (int)b->args->n_thread;
-    lf_status status = measure_machine(&b->machine, err);
+    size_t n_sample = (size_t)b->args->num_iters + 2;
+    b->machine = (machine){.n_thread = (int)b->args->n_thread,
+                           .read_bandwidths = calloc(n_sample, sizeof(double)),
+                           .matmul_peaks = calloc(n_sample, sizeof(double))};
+    if (!b->iterations || !b->values || !b->machine.read_bandwidths || !b->machine.matmul_peaks)
+        return lf_error_no_memory(err, 0);
+    lf_status status = sample_machine(&b->machine, err);
     if (!status) status = open_engine(b, err);
     if (!status) status = run_iterations(b, err);
-    if (!status) status = measure_machine(&b->machine, err);
+    if (!status) status = sample_machine(&b->machine, err);
     if (!status) *out = figures(b);
     return status;
 }
@@ -470,6 +491,7 @@ static int run_bench(const lf_verb *verb, int argc, char **argv)
     bench b = {.args = &args, .model_dir = operands[1]};
     lf_status status = run_and_print(&b, &err);
     lf_engine_close(b.engine);
+    close_machine(&b.machine);
     free(b.iterations);
     free(b.values);
     return status ? lf_cli_fail(verb, &err) : 0;

@@ -189,8 +189,13 @@ int main(int argc, char **argv)
     const char *what;
     if (lf_device_cpu_open(&b.device, &options, &err)) die(err.message);
     b.n_thread = lf_par_threads();
-    if (lf_cpu_measure_read_bandwidth(&b.read_peak, &err) || lf_cpu_measure_matmul_peak(&b.matmul_peak, &what, &err))
+    lf_cpu_read_test *read_test;
+    double first_touch;
+    if (lf_cpu_read_test_open(&read_test, &first_touch, &err) ||
+        lf_cpu_measure_matmul_peak(&b.matmul_peak, &what, &err))
         die(err.message);
+    b.read_peak = lf_cpu_read_test_run(read_test);
+    lf_cpu_read_test_close(read_test);
     printf("%d threads: read %.1f GB/s, %s %.1f GF/s\n", b.n_thread, b.read_peak * 1e-9, what, b.matmul_peak * 1e-9);
     b.x = buffer(&b, (size_t)MAX_TOK * MAX_ROWS * sizeof(lf_bf16));
     b.y = buffer(&b, (size_t)MAX_TOK * MAX_ROWS * sizeof(lf_bf16) + 32u * 151936 * sizeof(float));

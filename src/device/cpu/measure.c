@@ -12,24 +12,27 @@
 #include "device/cpu/cpu_int.h"
 #include "device/cpu/gemm_onednn.h"
 
-enum { LINE_WORDS = LF_CACHE_LINE_BYTES / sizeof(uint64_t), N_SCAN = 9 };
+enum { LINE_WORDS = LF_CACHE_LINE_BYTES / sizeof(uint64_t), N_PASS = 3 };
 
-typedef struct scan_job {
-    const lf_cpu_kernels *kernels;
-    uint64_t *words;
-    uint64_t *sums; // one cache line for each thread
-} scan_job;
+struct lf_cpu_read_test {
+    lf_cpu_kernels kernels;
+    lf_pages buffer;
+    size_t n_line;
+    lf_pages sums; // one cache line for each thread
+};
 
 static void touch_range(void *ctx, size_t begin, size_t end, int thread)
 {
-    const scan_job *job = ctx;
-    for (size_t i = begin * LINE_WORDS; i < end * LINE_WORDS; i++) job->words[i] = i;
+    uint64_t *words = ((lf_cpu_read_test *)ctx)->buffer.address;
+    for (size_t i = begin * LINE_WORDS; i < end * LINE_WORDS; i++) words[i] = i;
 }
 
 static void scan_range(void *ctx, size_t begin, size_t end, int thread)
 {
-    const scan_job *job = ctx;
-    job->sums[(size_t)thread * LINE_WORDS] += job->kernels->scan(job->words + begin * LINE_WORDS, end - begin);
+    const lf_cpu_read_test *test = ctx;
+    const uint64_t *words = test->buffer.address;
+    uint64_t *sums = test->sums.address;
+    sums[(size_t)thread * LINE_WORDS] += test->kernels.scan(words + begin * LINE_WORDS, end - begin);
 }
 
 static int by_size(const void *a, const void *b)
@@ -38,31 +41,46 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-lf_status lf_cpu_measure_read_bandwidth(double *out_bytes_per_second, lf_error *err)
+static double bytes_per_second(lf_cpu_read_test *test, lf_par_range_fn pass)
 {
+    int64_t start = lf_now_ns();
+    lf_par_for(test->n_line, 1, pass, test);
+    return (double)(test->n_line * LF_CACHE_LINE_BYTES) / ((double)(lf_now_ns() - start) * 1e-9);
+}
+
+lf_status lf_cpu_read_test_open(lf_cpu_read_test **out, double *out_first_touch_bytes_per_second, lf_error *err)
+{
+    *out = NULL;
+    lf_cpu_read_test *test = calloc(1, sizeof *test);
+    if (!test) return lf_error_no_memory(err, sizeof *test);
     uint64_t free_bytes = (uint64_t)LF_MAX(sysconf(_SC_AVPHYS_PAGES), 0L) * (uint64_t)sysconf(_SC_PAGESIZE);
-    size_t bytes = (size_t)LF_MIN(free_bytes / 4, (uint64_t)512 << 20) / LF_CACHE_LINE_BYTES * LF_CACHE_LINE_BYTES;
-    lf_pages buffer = {0}, sums = {0};
-    lf_status rc = lf__pages_map(&buffer, LF_MAX(bytes, (size_t)LF_CACHE_LINE_BYTES), err);
-    if (!rc) rc = lf__pages_map(&sums, (size_t)lf_par_threads() * LF_CACHE_LINE_BYTES, err);
-    if (!rc) {
-        lf_cpu_kernels kernels;
-        lf_cpu_kernels_choose(&kernels, lf_cpu_isa_best());
-        scan_job job = {.kernels = &kernels, .words = buffer.address, .sums = sums.address};
-        size_t n_line = bytes / LF_CACHE_LINE_BYTES;
-        double seconds[N_SCAN];
-        lf_par_for(n_line, 1, touch_range, &job);
-        for (size_t i = 0; i < N_SCAN; i++) {
-            int64_t start = lf_now_ns();
-            lf_par_for(n_line, 1, scan_range, &job);
-            seconds[i] = (double)(lf_now_ns() - start) * 1e-9;
-        }
-        qsort(seconds, N_SCAN, sizeof *seconds, by_size);
-        *out_bytes_per_second = (double)(n_line * LF_CACHE_LINE_BYTES) / seconds[N_SCAN / 2];
+    test->n_line = LF_MAX((size_t)LF_MIN(free_bytes / 4, (uint64_t)512 << 20) / LF_CACHE_LINE_BYTES, (size_t)1);
+    lf_status rc = lf__pages_map(&test->buffer, test->n_line * LF_CACHE_LINE_BYTES, err);
+    if (!rc) rc = lf__pages_map(&test->sums, (size_t)lf_par_threads() * LF_CACHE_LINE_BYTES, err);
+    if (rc) {
+        lf_cpu_read_test_close(test);
+        return rc;
     }
-    lf__pages_unmap(&buffer);
-    lf__pages_unmap(&sums);
-    return rc;
+    lf_cpu_kernels_choose(&test->kernels, lf_cpu_isa_best());
+    *out_first_touch_bytes_per_second = bytes_per_second(test, touch_range);
+    *out = test;
+    return LF_OK;
+}
+
+double lf_cpu_read_test_run(lf_cpu_read_test *test)
+{
+    double rates[N_PASS];
+    for (size_t i = 0; i < N_PASS; i++) rates[i] = bytes_per_second(test, scan_range);
+    qsort(rates, N_PASS, sizeof *rates, by_size);
+    return rates[N_PASS / 2];
+}
+
+void lf_cpu_read_test_close(lf_cpu_read_test *test)
+{
+    if (!test) return;
+    lf__pages_unmap(&test->buffer);
+    lf__pages_unmap(&test->sums);
+    free(test);
 }
 
 lf_status lf_cpu_measure_matmul_peak(double *out_operations_per_second, const char **out_what, lf_error *err)
