@@ -187,7 +187,7 @@ static void packing_gives_the_same_bits(void **state)
     const lf_cpu_kernels *sets[3];
     size_t n_set = runnable(sets);
     lf_bf16 src[64 * 80];
-    static lf_bf16 expected[3 * LF_VALUE_PANEL], found[3 * LF_VALUE_PANEL];
+    static lf_bf16 expected[36 * LF_PANEL_PAIR], found[36 * LF_PANEL_PAIR];
     fill_bits(&random, src, 64 * 80);
     for (size_t set = 1; set < n_set; set++) {
         for (size_t n_col = 1; n_col <= 70; n_col++) {
@@ -199,14 +199,64 @@ static void packing_gives_the_same_bits(void **state)
                 assert_memory_equal(expected, found, sizeof found);
             }
         }
-        for (size_t n_row = 1; n_row <= 160; n_row++) {
-            const lf_bf16 *rows[6];
-            for (size_t i = 0; i < 6; i++) rows[i] = src + 1 + (i * 5 % 7) * 333;
-            memset(expected, 0xee, sizeof expected);
-            memset(found, 0xee, sizeof found);
-            sets[0]->pack_columns(expected, rows, 3, n_row);
-            sets[set]->pack_columns(found, rows, 3, n_row);
-            assert_memory_equal(expected, found, sizeof found);
+    }
+}
+
+// One chunk of keys against 1 to 11 query rows, all head sizes through two vectors of 16 and a tail: score and weigh
+// are the bits of the reference and of the tiles made from the same rows.
+static void chunks_give_the_same_bits(void **state)
+{
+    enum { TOKENS = 11, PADDED = 12, LONGEST_D = 70, STRIDE = 80 };
+    test_random random = {15};
+    const lf_cpu_kernels *sets[3];
+    size_t n_set = runnable(sets);
+    lf_bf16 keys[9][LONGEST_D + 1], x[TOKENS][STRIDE];
+    const lf_bf16 *rows[LF_KEY_CHUNK];
+    for (size_t i = 0; i < 9; i++) fill_bits(&random, keys[i], LONGEST_D + 1);
+    for (size_t k = 0; k < LF_KEY_CHUNK; k++) rows[k] = keys[k * 7 % 9] + 1;
+    for (size_t t = 0; t < TOKENS; t++) fill_bits(&random, x[t], STRIDE);
+    _Alignas(64) static float query[TOKENS * STRIDE], groups[PADDED * STRIDE], strips[LF_KEY_CHUNK * STRIDE];
+    _Alignas(64) static float score[3][PADDED * LF_KEY_CHUNK], out[3][PADDED * STRIDE];
+    for (size_t set = 1; set < n_set; set++) {
+        const lf_cpu_kernels *kernels = sets[set];
+        for (size_t d = 1; d <= LONGEST_D; d++) {
+            size_t n_tok = 1 + d % TOKENS, even = d + d % 2, n_group = (n_tok + 5) / LF_GROUP_TOKENS;
+            memset(query, 0, sizeof query);
+            memset(score, 0, sizeof score);
+            for (size_t t = 0; t < n_tok; t++) kernels->expand(query + t * STRIDE, x[t], d);
+            lf_chunk_args args = {score[0], LF_KEY_CHUNK, query, STRIDE, n_tok, rows, d};
+            sets[0]->score(&args);
+            args.out = score[1];
+            kernels->score(&args);
+            for (size_t t = 0; t < n_tok; t += LF_GROUP_TOKENS) {
+                const lf_bf16 *tokens[LF_GROUP_TOKENS] = {0};
+                size_t n = LF_MIN((size_t)LF_GROUP_TOKENS, n_tok - t);
+                for (size_t i = 0; i < n; i++) tokens[i] = x[t + i];
+                kernels->group_tokens(groups + t * even, tokens, n, d);
+                memset(groups + t * even + d * LF_GROUP_TOKENS, 0, (even - d) * LF_GROUP_TOKENS * sizeof *groups);
+            }
+            kernels->widen_columns(strips, rows, even, d);
+            kernels->multiply_tiles(
+                &(lf_tiles_args){score[2], LF_KEY_CHUNK, groups, false, n_group, strips, even, LF_PANEL_STRIPS});
+            for (int i = 1; i < 3; i++) assert_memory_equal(score[0], score[i], n_tok * LF_KEY_CHUNK * sizeof(float));
+
+            // Softmax weights are no bf16 numbers: fused and separate multiply-adds differ, so the reference is close.
+            for (size_t i = 0; i < PADDED * LF_KEY_CHUNK; i++) score[1][i] = test_random_normal(&random);
+            fill(&random, out[0], PADDED * STRIDE);
+            for (int i = 1; i < 3; i++) memcpy(out[i], out[0], sizeof out[0]);
+            args = (lf_chunk_args){out[0], STRIDE, score[1], LF_KEY_CHUNK, n_tok, rows, d};
+            sets[0]->weigh(&args);
+            args.out = out[1];
+            kernels->weigh(&args);
+            kernels->widen_rows(strips, rows, LF_KEY_CHUNK, d);
+            kernels->multiply_tiles(&(lf_tiles_args){out[2], STRIDE, score[1], true, n_group, strips, LF_KEY_CHUNK,
+                                                     (d + 15) / LF_STRIP_ROWS});
+            for (size_t t = 0; t < n_tok; t++) {
+                assert_memory_equal(out[1] + t * STRIDE, out[2] + t * STRIDE, d * sizeof(float));
+                for (size_t c = 0; c < d; c++)
+                    assert_true(fabsf(out[0][t * STRIDE + c] - out[1][t * STRIDE + c]) < 1e-4f);
+                for (size_t c = d; c < STRIDE; c++) assert_true(out[0][t * STRIDE + c] == out[1][t * STRIDE + c]);
+            }
         }
     }
 }
@@ -421,6 +471,7 @@ int test_kernels(void)
         cmocka_unit_test(tiles_continue_panels),
         cmocka_unit_test(widening_gives_the_same_bits),
         cmocka_unit_test(packing_gives_the_same_bits),
+        cmocka_unit_test(chunks_give_the_same_bits),
         cmocka_unit_test(conversions_give_the_same_bits),
         cmocka_unit_test(rows_agree_for_every_length),
         cmocka_unit_test(softmax_steps_agree),

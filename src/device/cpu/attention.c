@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Attention over the paged cache as two matrix products whose operands are packed from the cache on the way: scores = Q
-// K^T with 64 keys as the rows of a panel, output += P V with the head's dimensions as rows. Between them runs the
-// online softmax in float32. Few query rows (decode) multiply from bf16 panels, many (prefill) from float32 tiles;
-// THE ORDER of kernels.h makes the two the same bits.
+// Attention over the paged cache, 64 keys at a time: scores = Q K^T, the online softmax in float32, output += P V. Few
+// query rows (decode) multiply straight from the cache and live on its bandwidth; many (prefill) from float32 tiles
+// made of it once for all rows. The kernels give the same bits both ways.
 //
 // Keys pass in chunks of LF_KEY_CHUNK and segments of LF_KEY_SEGMENT that lie at fixed POSITIONS, and a segment's
 // softmax is folded into the total in order, on whichever thread it was computed. A query's result therefore depends on
 // its own context only: not on the batch, the prefill chunk, the block size, or the number of threads. Keys that a
-// query may not see are never read from blocks the table does not vouch for, and stand as zeros in the panels.
+// query may not see are never read from blocks the table does not vouch for: a row of zeros stands in.
 #include "device/cpu/cpu_int.h"
 
 #include <math.h>
@@ -22,27 +21,34 @@ typedef struct attention_job {
     const lf_attention_tile *tiles;
     size_t n_tile;
     size_t group;     // query heads of one KV head
+    size_t heads;     // KV heads of one piece of work; their rows of the cache lie side by side
+    size_t n_range;   // pieces that all KV heads are cut into
     size_t n_segment; // > 0: segments are pieces of work of their own, partial results go to parts_pages
     size_t part_rows; // query rows that one such piece has room for
 } attention_job;
 
-// One tile against one KV head, in the scratch of one thread. Row r is token first_tok + r / group, head r % group of
-// the group.
+// One tile against one or some KV heads, in the scratch of one thread. Each KV head has n_row / n_kv_head rows, one
+// head after the other; row r of a head is token first_tok + (first_row + r) / group, query head (first_row + r) %
+// group of the group.
 typedef struct tile_work {
     const attention_job *job;
     const lf_attention_tile *tile;
     lf_thread_scratch *scratch;
-    size_t kv_head, first_row, n_row; // rows [first_row, first_row + n_row) of the tile's tokens * group
-    size_t d, stride;                 // d_head; row stride of query, part and total
-    bool is_tiled;                    // the query is in groups, rows are padded to whole groups
+    size_t kv_head, n_kv_head; // more than one when the tile has few rows, all of which fit
+    size_t first_row,
+        n_row;        // of one head: rows [first_row, first_row + n_row / n_kv_head) of the tile's tokens * group
+    size_t d, stride; // d_head; row stride of query, part and total
+    bool is_tiled;    // the query is in groups, rows are padded to whole groups
 } tile_work;
 
 static size_t tile_tokens(size_t group) { return group >= LF_QUERY_ROWS ? 1 : LF_QUERY_ROWS / group; }
 
+static size_t head_rows(const tile_work *work) { return work->n_row / work->n_kv_head; }
+
 // The position of row r, and the first position it sees.
 static int64_t row_position(const tile_work *work, size_t r)
 {
-    return work->tile->position + (int64_t)((work->first_row + r) / work->job->group);
+    return work->tile->position + (int64_t)((work->first_row + r % head_rows(work)) / work->job->group);
 }
 
 static int64_t window_start(const lf_attention_args *args, int64_t position)
@@ -51,12 +57,18 @@ static int64_t window_start(const lf_attention_args *args, int64_t position)
     return window > 0 && position + 1 > window ? position + 1 - window : 0;
 }
 
+// Element offset of row r in q or out, whose rows are `stride` elements apart.
+static size_t row_offset(const tile_work *work, size_t r, size_t stride)
+{
+    size_t row = work->first_row + r % head_rows(work), group = work->job->group;
+    size_t head = (work->kv_head + r / head_rows(work)) * group + row % group;
+    return ((size_t)work->tile->first_tok + row / group) * stride + head * work->d;
+}
+
 static const lf_bf16 *query_row(const tile_work *work, size_t r)
 {
     const lf_attention_args *args = work->job->args;
-    size_t row = work->first_row + r, group = work->job->group;
-    return (const lf_bf16 *)args->q.address + ((size_t)work->tile->first_tok + row / group) * args->q_stride +
-           (work->kv_head * group + row % group) * work->d;
+    return (const lf_bf16 *)args->q.address + row_offset(work, r, args->q_stride);
 }
 
 static size_t even(size_t d) { return d + d % 2; }
@@ -82,10 +94,11 @@ static void group_queries(const tile_work *work)
     }
 }
 
+enum { FEWEST_ROWS = 12 }; // of a head, that earn the way to tiles
+
 static void load_queries(tile_work *work)
 {
-    enum { FEWEST_ROWS = 12 }; // that earn the way to tiles
-    work->is_tiled = work->n_row >= FEWEST_ROWS;
+    work->is_tiled = head_rows(work) >= FEWEST_ROWS;
     if (work->is_tiled) {
         group_queries(work);
         return;
@@ -97,8 +110,8 @@ static void load_queries(tile_work *work)
     }
 }
 
-// Element offset, in keys or values, of a position's row; rows of the same block follow each other.
-static size_t cache_offset(const tile_work *work, int64_t position)
+// Element offset, in keys or values, of a position's row of one head; rows of the same block follow each other.
+static size_t cache_offset(const tile_work *work, size_t head, int64_t position)
 {
     const lf_attention_args *args = work->job->args;
     const lf_kv_layer *kv = &args->kv;
@@ -107,7 +120,7 @@ static size_t cache_offset(const tile_work *work, int64_t position)
         (const int32_t *)args->block_tables.address + (size_t)work->tile->sequence * args->block_table_stride;
     int32_t block = table[at / kv->block_size];
     assert(block >= 0);
-    return (((size_t)block * kv->n_kv_head + work->kv_head) * kv->block_size + at % kv->block_size) * kv->d_head;
+    return (((size_t)block * kv->n_kv_head + work->kv_head + head) * kv->block_size + at % kv->block_size) * kv->d_head;
 }
 
 // Positions of one block that follow `at` and are below `end`.
@@ -117,95 +130,70 @@ static int64_t run_length(const tile_work *work, int64_t at, int64_t end)
     return LF_MIN(run, end - at);
 }
 
-// What to ask memory for while a chunk is multiplied: the cache rows of the next one, in pieces of 256 bytes. Blocks
-// are scattered, the processor cannot guess them. Left-over places ask for what is there already.
-typedef struct next_rows {
-    const char *keys[LF_MAX_D_HEAD / 2], *values[LF_MAX_D_HEAD / 2]; // one for each pair of columns of the two products
-} next_rows;
+// Where the rows of a chunk of one head lie.
+typedef struct chunk_rows {
+    size_t head; // of the work's heads
+    int64_t base;
+    const lf_bf16 *keys[LF_KEY_CHUNK], *values[LF_KEY_CHUNK];
+} chunk_rows;
 
-static void find_next_rows(const tile_work *work, int64_t begin, int64_t end, next_rows *out)
-{
-    enum { PIECE = 256 };
-    const lf_kv_layer *kv = &work->job->args->kv;
-    size_t n = 0, n_place = (work->d + LF_PANEL_ROWS - 1) / LF_PANEL_ROWS * LF_KEY_CHUNK / 2;
-    for (int64_t at = begin, run; at < end; at += run) {
-        run = run_length(work, at, end);
-        size_t offset = cache_offset(work, at) * sizeof(lf_bf16), bytes = (size_t)run * work->d * sizeof(lf_bf16);
-        for (size_t i = 0; i < bytes && n < n_place; i += PIECE, n++) {
-            out->keys[n] = (const char *)kv->keys.address + offset + i;
-            out->values[n] = (const char *)kv->values.address + offset + i;
-        }
-    }
-    for (; n < n_place; n++) {
-        out->keys[n] = (const char *)work->scratch->score;
-        out->values[n] = (const char *)work->scratch->score;
-    }
-}
-
-// Packs keys [begin, end) of the chunk at `base` (positions) into the two panels (or the strips of both); what is
-// outside becomes zero.
-static void pack_chunk(const tile_work *work, int64_t base, int64_t begin, int64_t end)
+// The chunk at `base`, as far as it lies in [begin, end); what is outside becomes zeros.
+static void find_rows(const tile_work *work, size_t head, int64_t base, int64_t begin, int64_t end, chunk_rows *out)
 {
     static const lf_bf16 zeros[LF_MAX_D_HEAD] = {0};
-    const lf_cpu_kernels *kernels = &work->job->cpu->kernels;
     const lf_kv_layer *kv = &work->job->args->kv;
-    lf_thread_scratch *scratch = work->scratch;
-    const lf_bf16 *values[LF_KEY_CHUNK];
-    size_t d = work->d;
+    out->head = head;
+    out->base = base;
+    begin = LF_MAX(begin, base);
+    end = LF_MIN(end, base + LF_KEY_CHUNK);
     if (end - begin < LF_KEY_CHUNK) {
-        memset(scratch->keys, 0, (d + 1) / 2 * LF_PANEL_PAIR * sizeof *scratch->keys);
-        for (size_t i = 0; i < LF_KEY_CHUNK; i++) values[i] = zeros;
+        for (size_t i = 0; i < LF_KEY_CHUNK; i++) out->keys[i] = out->values[i] = zeros;
     }
     for (int64_t at = begin, run; at < end; at += run) {
         run = run_length(work, at, end);
-        size_t offset = cache_offset(work, at), place = (size_t)(at - base);
-        kernels->pack_rows(scratch->keys, place, (const lf_bf16 *)kv->keys.address + offset, d, (size_t)run, d);
-        for (size_t i = 0; i < (size_t)run; i++)
-            values[place + i] = (const lf_bf16 *)kv->values.address + offset + i * d;
+        size_t offset = cache_offset(work, head, at), place = (size_t)(at - base);
+        for (size_t i = 0; i < (size_t)run; i++) {
+            out->keys[place + i] = (const lf_bf16 *)kv->keys.address + offset + i * work->d;
+            out->values[place + i] = (const lf_bf16 *)kv->values.address + offset + i * work->d;
+        }
     }
-    if (!work->is_tiled) {
-        kernels->pack_columns(scratch->values, values, LF_KEY_CHUNK / 2, d);
-        return;
-    }
-    kernels->widen_panel(scratch->key_strips, scratch->keys, even(d) / 2);
-    kernels->widen_rows(scratch->value_strips, values, LF_KEY_CHUNK, d);
 }
 
 // score = Q K^T.
-static void multiply_keys(const tile_work *work, const next_rows *next)
+static void multiply_keys(const tile_work *work, const chunk_rows *rows)
 {
     const lf_cpu_kernels *kernels = &work->job->cpu->kernels;
     lf_thread_scratch *scratch = work->scratch;
-    memset(scratch->score, 0, padded_rows(work) * LF_KEY_CHUNK * sizeof(float));
-    if (work->is_tiled) {
-        kernels->multiply_tiles(&(lf_tiles_args){.sum = scratch->score,
-                                                 .sum_stride = LF_KEY_CHUNK,
-                                                 .x = scratch->query,
-                                                 .n_group = n_group(work),
-                                                 .strips = scratch->key_strips,
-                                                 .n_col = even(work->d),
-                                                 .n_strip = LF_PANEL_STRIPS});
+    if (!work->is_tiled) {
+        size_t first = rows->head * head_rows(work);
+        kernels->score(&(lf_chunk_args){.out = scratch->score + first * LF_KEY_CHUNK,
+                                        .out_stride = LF_KEY_CHUNK,
+                                        .x = scratch->query + first * work->stride,
+                                        .x_stride = work->stride,
+                                        .n_tok = head_rows(work),
+                                        .rows = rows->keys,
+                                        .d = work->d});
         return;
     }
-    kernels->multiply(&(lf_multiply_args){.sum = scratch->score,
-                                          .sum_stride = LF_KEY_CHUNK,
-                                          .x = scratch->query,
-                                          .x_stride = work->stride,
-                                          .n_tok = work->n_row,
-                                          .panel = scratch->keys,
-                                          .n_pair = even(work->d) / 2,
-                                          .strip = 0,
-                                          .n_strip = LF_PANEL_STRIPS,
-                                          .ahead = next->keys});
+    memset(scratch->score, 0, padded_rows(work) * LF_KEY_CHUNK * sizeof(float));
+    kernels->widen_columns(scratch->key_strips, rows->keys, even(work->d), work->d);
+    kernels->multiply_tiles(&(lf_tiles_args){.sum = scratch->score,
+                                             .sum_stride = LF_KEY_CHUNK,
+                                             .x = scratch->query,
+                                             .n_group = n_group(work),
+                                             .strips = scratch->key_strips,
+                                             .n_col = even(work->d),
+                                             .n_strip = LF_PANEL_STRIPS});
 }
 
-static void soften_rows(const tile_work *work, int64_t base)
+static void soften_rows(const tile_work *work, const chunk_rows *rows)
 {
     const lf_attention_args *args = work->job->args;
     lf_thread_scratch *scratch = work->scratch;
-    for (size_t r = 0; r < work->n_row; r++) {
+    size_t first = rows->head * head_rows(work);
+    for (size_t r = first; r < first + head_rows(work); r++) {
         int64_t position = row_position(work, r);
-        int64_t begin = window_start(args, position) - base, end = position + 1 - base;
+        int64_t begin = window_start(args, position) - rows->base, end = position + 1 - rows->base;
         begin = LF_MIN(LF_MAX(begin, 0), LF_KEY_CHUNK);
         end = LF_MIN(LF_MAX(end, 0), LF_KEY_CHUNK);
         work->job->cpu->kernels.soften(&(lf_soften_args){.s = scratch->score + r * LF_KEY_CHUNK,
@@ -220,35 +208,30 @@ static void soften_rows(const tile_work *work, int64_t base)
 }
 
 // part += P V.
-static void multiply_values(const tile_work *work, const next_rows *next)
+static void multiply_values(const tile_work *work, const chunk_rows *rows)
 {
     const lf_cpu_kernels *kernels = &work->job->cpu->kernels;
     lf_thread_scratch *scratch = work->scratch;
-    size_t n_strip = (work->d + LF_STRIP_ROWS - 1) / LF_STRIP_ROWS;
-    if (work->is_tiled) {
-        kernels->multiply_tiles(&(lf_tiles_args){.sum = scratch->part,
-                                                 .sum_stride = work->stride,
-                                                 .x = scratch->score,
-                                                 .x_is_rows = true,
-                                                 .n_group = n_group(work),
-                                                 .strips = scratch->value_strips,
-                                                 .n_col = LF_KEY_CHUNK,
-                                                 .n_strip = n_strip});
+    if (!work->is_tiled) {
+        size_t first = rows->head * head_rows(work);
+        kernels->weigh(&(lf_chunk_args){.out = scratch->part + first * work->stride,
+                                        .out_stride = work->stride,
+                                        .x = scratch->score + first * LF_KEY_CHUNK,
+                                        .x_stride = LF_KEY_CHUNK,
+                                        .n_tok = head_rows(work),
+                                        .rows = rows->values,
+                                        .d = work->d});
         return;
     }
-    for (size_t panel = 0; panel * LF_PANEL_STRIPS < n_strip; panel++) {
-        kernels->multiply(
-            &(lf_multiply_args){.sum = scratch->part + panel * LF_PANEL_ROWS,
-                                .sum_stride = work->stride,
-                                .x = scratch->score,
-                                .x_stride = LF_KEY_CHUNK,
-                                .n_tok = work->n_row,
-                                .panel = scratch->values + panel * LF_VALUE_PANEL,
-                                .n_pair = LF_KEY_CHUNK / 2,
-                                .strip = 0,
-                                .n_strip = LF_MIN(n_strip - panel * LF_PANEL_STRIPS, (size_t)LF_PANEL_STRIPS),
-                                .ahead = next->values + panel * LF_KEY_CHUNK / 2});
-    }
+    kernels->widen_rows(scratch->value_strips, rows->values, LF_KEY_CHUNK, work->d);
+    kernels->multiply_tiles(&(lf_tiles_args){.sum = scratch->part,
+                                             .sum_stride = work->stride,
+                                             .x = scratch->score,
+                                             .x_is_rows = true,
+                                             .n_group = n_group(work),
+                                             .strips = scratch->value_strips,
+                                             .n_col = LF_KEY_CHUNK,
+                                             .n_strip = (work->d + LF_STRIP_ROWS - 1) / LF_STRIP_ROWS});
 }
 
 // part, part_m, part_l of the keys of one segment. false when no row of the tile sees any of them.
@@ -264,14 +247,14 @@ static bool attend_segment(const tile_work *work, int64_t segment)
         scratch->part_m[r] = -INFINITY;
         scratch->part_l[r] = 0;
     }
-    next_rows rows;
     for (int64_t base = begin - begin % LF_KEY_CHUNK; base < end; base += LF_KEY_CHUNK) {
-        int64_t next = base + LF_KEY_CHUNK;
-        if (!work->is_tiled) find_next_rows(work, next, LF_MIN(next + LF_KEY_CHUNK, end), &rows);
-        pack_chunk(work, base, LF_MAX(base, begin), LF_MIN(next, end));
-        multiply_keys(work, &rows);
-        soften_rows(work, base);
-        multiply_values(work, &rows);
+        for (size_t head = 0; head < work->n_kv_head; head++) { // all of a chunk: they are neighbours in memory
+            chunk_rows rows;
+            find_rows(work, head, base, begin, end, &rows);
+            multiply_keys(work, &rows);
+            soften_rows(work, &rows);
+            multiply_values(work, &rows);
+        }
     }
     return true;
 }
@@ -300,27 +283,25 @@ static void clear_total(const tile_work *work)
 static void store_total(const tile_work *work)
 {
     const lf_attention_args *args = work->job->args;
-    size_t group = work->job->group;
     for (size_t r = 0; r < work->n_row; r++) {
         float *total = work->scratch->total + r * work->stride;
         float inverse = 1 / work->scratch->total_l[r];
         for (size_t i = 0; i < work->d; i++) total[i] *= inverse;
-        size_t row = work->first_row + r;
-        lf_bf16 *out = (lf_bf16 *)args->out.address + ((size_t)work->tile->first_tok + row / group) * args->out_stride +
-                       (work->kv_head * group + row % group) * work->d;
+        lf_bf16 *out = (lf_bf16 *)args->out.address + row_offset(work, r, args->out_stride);
         work->job->cpu->kernels.narrow(out, total, NULL, work->d);
     }
 }
 
 static tile_work work_of(const attention_job *job, size_t item, int thread)
 {
-    size_t n_kv_head = job->args->kv.n_kv_head, d = job->args->kv.d_head;
+    size_t d = job->args->kv.d_head, kv_head = item % job->n_range * job->heads;
     return (tile_work){
         .job = job,
         // The last tile has the longest context: largest pieces first.
-        .tile = &job->tiles[job->n_tile - 1 - item / n_kv_head],
+        .tile = &job->tiles[job->n_tile - 1 - item / job->n_range],
         .scratch = lf__thread_scratch(job->cpu, thread),
-        .kv_head = item % n_kv_head,
+        .kv_head = kv_head,
+        .n_kv_head = LF_MIN(job->heads, job->args->kv.n_kv_head - kv_head),
         .d = d,
         .stride = (d + LF_PANEL_ROWS - 1) / LF_PANEL_ROWS * LF_PANEL_ROWS,
     };
@@ -331,7 +312,7 @@ static void whole_tiles(void *ctx, size_t begin, size_t end, int thread)
     const attention_job *job = ctx;
     for (size_t item = begin; item < end; item++) {
         tile_work work = work_of(job, item, thread);
-        size_t rows = (size_t)work.tile->n_tok * job->group;
+        size_t rows = (size_t)work.tile->n_tok * job->group * work.n_kv_head;
         for (; work.first_row < rows; work.first_row += work.n_row) {
             work.n_row = LF_MIN(rows - work.first_row, (size_t)LF_QUERY_ROWS);
             load_queries(&work);
@@ -363,7 +344,7 @@ static void split_segments(void *ctx, size_t begin, size_t end, int thread)
     for (size_t piece = begin; piece < end; piece++) {
         size_t item = piece / job->n_segment, segment = piece % job->n_segment;
         tile_work work = work_of(job, item, thread);
-        work.n_row = (size_t)work.tile->n_tok * job->group;
+        work.n_row = (size_t)work.tile->n_tok * job->group * work.n_kv_head;
         load_queries(&work);
         bool seen = attend_segment(&work, (int64_t)segment);
         float *part = part_of(job, item, segment, work.stride);
@@ -380,7 +361,7 @@ static void join_segments(void *ctx, size_t begin, size_t end, int thread)
     const attention_job *job = ctx;
     for (size_t item = begin; item < end; item++) {
         tile_work work = work_of(job, item, thread);
-        work.n_row = (size_t)work.tile->n_tok * job->group;
+        work.n_row = (size_t)work.tile->n_tok * job->group * work.n_kv_head;
         clear_total(&work);
         lf_thread_scratch *s = work.scratch;
         for (size_t segment = 0; segment < job->n_segment; segment++) {
@@ -416,14 +397,31 @@ static size_t cut_tiles(lf_cpu_device *cpu, const lf_attention_args *args, size_
     return n_tile;
 }
 
-// Splits along the keys when there are too few (tile, KV head) pairs for the threads and room for the partial results.
-static void choose_split(attention_job *job, size_t max_context)
+static size_t most_rows(const attention_job *job)
 {
-    size_t n_item = job->n_tile * job->args->kv.n_kv_head, n_thread = (size_t)job->cpu->n_thread;
-    size_t stride = (job->args->kv.d_head + LF_PANEL_ROWS - 1) / LF_PANEL_ROWS * LF_PANEL_ROWS;
-    size_t n_segment = (max_context + LF_KEY_SEGMENT - 1) / LF_KEY_SEGMENT;
     size_t rows = 0;
     for (size_t t = 0; t < job->n_tile; t++) rows = LF_MAX(rows, (size_t)job->tiles[t].n_tok * job->group);
+    return rows;
+}
+
+// Few rows wait for memory, which is fastest in one sweep: as many KV heads together as there are rows for, and as
+// leave the threads evenly loaded.
+static void choose_heads(attention_job *job)
+{
+    size_t n_kv_head = job->args->kv.n_kv_head, n_thread = (size_t)job->cpu->n_thread, rows = most_rows(job);
+    size_t most = rows < FEWEST_ROWS ? LF_MIN(n_kv_head, LF_QUERY_ROWS / LF_MAX(rows, (size_t)1)) : 1;
+    size_t n_range = (n_kv_head + most - 1) / most;
+    while (n_range < n_kv_head && job->n_tile * n_range < 4 * n_thread && job->n_tile * n_range % n_thread) n_range++;
+    job->heads = (n_kv_head + n_range - 1) / n_range;
+    job->n_range = (n_kv_head + job->heads - 1) / job->heads;
+}
+
+// Splits along the keys when there are too few pieces for the threads and room for the partial results.
+static void choose_split(attention_job *job, size_t max_context)
+{
+    size_t n_item = job->n_tile * job->n_range, n_thread = (size_t)job->cpu->n_thread;
+    size_t stride = (job->args->kv.d_head + LF_PANEL_ROWS - 1) / LF_PANEL_ROWS * LF_PANEL_ROWS;
+    size_t n_segment = (max_context + LF_KEY_SEGMENT - 1) / LF_KEY_SEGMENT, rows = most_rows(job) * job->heads;
     if (n_thread == 1 || n_item >= 4 * n_thread || n_segment < 2 || rows > LF_QUERY_ROWS) return;
     if (n_item * n_segment * rows * (stride + 2) * sizeof(float) > job->cpu->parts_pages.bytes) return;
     job->n_segment = n_segment;
@@ -445,7 +443,8 @@ lf_status lf__cpu_attention(lf_device *device, const lf_attention_args *args, lf
     size_t max_context = 0;
     uint64_t work = 0;
     job.n_tile = cut_tiles(cpu, args, job.group, &max_context, &work);
-    size_t n_item = job.n_tile * kv->n_kv_head;
+    choose_heads(&job);
+    size_t n_item = job.n_tile * job.n_range;
     if (work * args->n_head * kv->d_head < SERIAL_WORK) {
         whole_tiles(&job, 0, n_item, 0);
         return LF_OK;

@@ -55,8 +55,6 @@ typedef struct lf_thread_scratch {
     _Alignas(64) float total[LF_QUERY_ROWS * LF_MAX_D_HEAD];
     float part_m[LF_QUERY_ROWS], part_l[LF_QUERY_ROWS];
     float total_m[LF_QUERY_ROWS], total_l[LF_QUERY_ROWS];
-    _Alignas(64) lf_bf16 keys[LF_MAX_D_HEAD / 2 * LF_PANEL_PAIR];
-    _Alignas(64) lf_bf16 values[LF_MAX_D_HEAD / LF_PANEL_ROWS * LF_VALUE_PANEL];
     _Alignas(64) float key_strips[LF_MAX_D_HEAD * LF_PANEL_ROWS];
     _Alignas(64) float value_strips[LF_MAX_D_HEAD * LF_KEY_CHUNK];
 } lf_thread_scratch;

@@ -45,7 +45,6 @@ typedef struct lf_multiply_args {
     const lf_bf16 *panel;
     size_t n_pair;
     size_t strip, n_strip;
-    const char *const *ahead; // [n_pair] memory of 256 bytes each to ask for meanwhile; NULL: the columns to come
 } lf_multiply_args;
 
 // THE TILES. From some tens of tokens on it pays to turn weights and tokens into float32 first and to lay them out as
@@ -70,10 +69,25 @@ typedef struct lf_tiles_args {
 // tokens' rows; the other tokens become zero.
 
 // pack_rows: rows [row, row + n_row) of a panel from n_col columns of row-major src; an odd last column gets a zero
-// beside it. pack_columns: 2 * n_pair columns of a matrix of n_row rows, column k from the n_row elements at rows[k]:
-// the TRANSPOSE of what memory holds (values of the KV cache, whose rows are keys). Consecutive panels are
-// LF_VALUE_PANEL elements apart; rows of the last panel beyond n_row are left as they are.
-enum { LF_KEY_CHUNK = 64, LF_VALUE_PANEL = LF_KEY_CHUNK / 2 * LF_PANEL_PAIR };
+// beside it.
+
+// Attention works on chunks of keys. `rows` are the chunk's keys or values where the cache holds them, d elements each;
+// what must not be seen points to zeros.
+//   score: out[t][k] = sum over columns c of x[t][c] * rows[k][c].
+//   weigh: out[t][c] += sum over keys k of x[t][k] * rows[k][c], in increasing k.
+//   widen_columns: rows to four strips of n_col >= d columns, of which those from d on become zero.
+// score and weigh give the bits that multiply_tiles gives on strips of the same rows.
+enum { LF_KEY_CHUNK = 64 };
+typedef struct lf_chunk_args {
+    float *out;
+    size_t out_stride;
+    const float *x;
+    size_t x_stride;
+    size_t n_tok;
+    const lf_bf16 *const *rows; // [LF_KEY_CHUNK]
+    size_t d;
+} lf_chunk_args;
+
 // expand: bf16 to f32, exact. narrow: f32 (+ bias unless NULL) to bf16, nearest even.
 // norm: one group of d elements; see lf_norm_args. residual may be NULL. y may be x.
 // rotate: one head: x[i], x[i + half] turned by cos_sin[i], cos_sin[half + i].

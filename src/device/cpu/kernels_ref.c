@@ -77,13 +77,33 @@ void lf_pack_rows__ref(lf_bf16 *panel, size_t row, const lf_bf16 *src, size_t sr
     }
 }
 
-void lf_pack_columns__ref(lf_bf16 *panels, const lf_bf16 *const *rows, size_t n_pair, size_t n_row)
+void lf_widen_columns__ref(float *restrict strips, const lf_bf16 *const *rows, size_t n_col, size_t d)
 {
-    for (size_t p = 0; p < n_pair; p++) {
-        for (size_t r = 0; r < n_row; r++) {
-            lf_bf16 *dst = panels + r / LF_PANEL_ROWS * LF_VALUE_PANEL + p * LF_PANEL_PAIR + r % LF_PANEL_ROWS * 2;
-            dst[0] = rows[2 * p][r];
-            dst[1] = rows[2 * p + 1][r];
+    for (size_t k = 0; k < LF_KEY_CHUNK; k++) {
+        float *dst = strips + k / LF_STRIP_ROWS * n_col * LF_STRIP_ROWS + k % LF_STRIP_ROWS;
+        for (size_t c = 0; c < n_col; c++) dst[c * LF_STRIP_ROWS] = c < d ? lf_bf16_to_f32(rows[k][c]) : 0;
+    }
+}
+
+void lf_score__ref(const lf_chunk_args *args)
+{
+    for (size_t t = 0; t < args->n_tok; t++) {
+        const float *x = args->x + t * args->x_stride;
+        for (size_t k = 0; k < LF_KEY_CHUNK; k++) {
+            float sum = 0;
+            for (size_t c = 0; c < args->d; c++) sum += x[c] * lf_bf16_to_f32(args->rows[k][c]);
+            args->out[t * args->out_stride + k] = sum;
+        }
+    }
+}
+
+void lf_weigh__ref(const lf_chunk_args *args)
+{
+    for (size_t t = 0; t < args->n_tok; t++) {
+        float *restrict out = args->out + t * args->out_stride;
+        for (size_t k = 0; k < LF_KEY_CHUNK; k++) {
+            float x = args->x[t * args->x_stride + k];
+            for (size_t c = 0; c < args->d; c++) out[c] += x * lf_bf16_to_f32(args->rows[k][c]);
         }
     }
 }

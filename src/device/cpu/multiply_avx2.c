@@ -6,15 +6,9 @@
 #include <immintrin.h>
 
 #include "device/cpu/kernels.h"
+#include "device/cpu/simd_avx2.h"
 
 #define INLINE static inline __attribute__((always_inline))
-// Only fully unrolled loops keep the sums in registers. clang unrolls these early enough, and too late when told to;
-// gcc must be told.
-#if defined(__clang__)
-#define UNROLL
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
 
 // sum += w * value, in place and in this order. As an intrinsic, compilers move the loads of later tokens up or pick a
 // form that writes another register; with all sums in registers there is no room for that, and spilled sums cost a
@@ -49,10 +43,10 @@ INLINE void column(__m256 acc[8][8], weight_of weight, const __m256i *weights, c
 {
     if (groups == 2) {
         __m256 w[2] = {weight(weights, 0), weight(weights, 1)};
-        UNROLL
+        LF_UNROLL
         for (int t = 0; t < tokens; t++) {
             __m256 value = _mm256_broadcast_ss(x + (size_t)t * x_stride);
-            UNROLL
+            LF_UNROLL
             for (int g = 0; g < 2; g++) {
                 multiply_add(&acc[t][g], w[g], value);
             }
@@ -60,12 +54,12 @@ INLINE void column(__m256 acc[8][8], weight_of weight, const __m256i *weights, c
         return;
     }
     __m256 value[2];
-    UNROLL
+    LF_UNROLL
     for (int t = 0; t < tokens; t++) value[t] = _mm256_broadcast_ss(x + (size_t)t * x_stride);
-    UNROLL
+    LF_UNROLL
     for (int g = 0; g < groups; g++) {
         __m256 w = weight(weights, g);
-        UNROLL
+        LF_UNROLL
         for (int t = 0; t < tokens; t++) {
             multiply_add(&acc[t][g], w, value[t]);
         }
@@ -81,23 +75,23 @@ INLINE void tile(const lf_multiply_args *args, size_t row, size_t tok, int group
     const size_t x_stride = args->x_stride, n_pair = args->n_pair;
     const lf_bf16 *pair = args->panel + 2 * row;
     __m256 acc[8][8]; // [tokens][groups], in registers
-    UNROLL
+    LF_UNROLL
     for (int t = 0; t < tokens; t++) {
-        UNROLL
+        LF_UNROLL
         for (int g = 0; g < groups; g++) acc[t][g] = _mm256_loadu_ps(sum + (size_t)t * args->sum_stride + 8 * g);
     }
     for (size_t p = 0; p < n_pair; p++, pair += LF_PANEL_PAIR, x += 2) {
         const __m256i *weights = (const __m256i *)(const void *)pair;
         if (ahead) {
-            const char *line = args->ahead ? args->ahead[p] : (const char *)(pair + LF_PREFETCH_PAIRS * LF_PANEL_PAIR);
+            const char *line = (const char *)(pair + LF_PREFETCH_PAIRS * LF_PANEL_PAIR);
             for (int i = 0; i < 4; i++) _mm_prefetch(line + i * 64, _MM_HINT_T0);
         }
         column(acc, even_column, weights, x, x_stride, groups, tokens);
         column(acc, odd_column, weights, x + 1, x_stride, groups, tokens);
     }
-    UNROLL
+    LF_UNROLL
     for (int t = 0; t < tokens; t++) {
-        UNROLL
+        LF_UNROLL
         for (int g = 0; g < groups; g++) _mm256_storeu_ps(sum + (size_t)t * args->sum_stride + 8 * g, acc[t][g]);
     }
 }

@@ -51,7 +51,7 @@ INLINE void tile(const lf_multiply_args *args, size_t row, size_t tok, int group
     for (size_t p = 0; p < n_pair; p++, pair += LF_PANEL_PAIR, x += 2) {
         const __m512i *weights = (const __m512i *)(const void *)pair;
         if (ahead) {
-            const char *line = args->ahead ? args->ahead[p] : (const char *)(pair + LF_PREFETCH_PAIRS * LF_PANEL_PAIR);
+            const char *line = (const char *)(pair + LF_PREFETCH_PAIRS * LF_PANEL_PAIR);
             for (int i = 0; i < 4; i++) _mm_prefetch(line + i * 64, _MM_HINT_T0);
         }
         UNROLL

@@ -146,14 +146,56 @@ static bool check_pack_rows(const lf_cpu_kernels *candidate)
     return memcmp(expected, found, sizeof found) == 0;
 }
 
-static bool check_pack_columns(const lf_cpu_kernels *candidate)
+typedef struct chunk_sample {
+    lf_bf16 elements[7][N];
+    const lf_bf16 *rows[LF_KEY_CHUNK];
+    float x[5 * LF_KEY_CHUNK];
+} chunk_sample;
+
+static void fill_chunk(chunk_sample *chunk)
 {
-    lf_bf16 columns[4][N], expected[LF_VALUE_PANEL + 2 * LF_PANEL_PAIR] = {0},
-                                                         found[LF_VALUE_PANEL + 2 * LF_PANEL_PAIR] = {0};
-    const lf_bf16 *rows[4] = {columns[0], columns[3], columns[1], columns[2]};
-    for (size_t i = 0; i < 4; i++) fill_bf16(columns[i], N, 5 + 100 * i);
-    lf_pack_columns__ref(expected, rows, 2, N);
-    candidate->pack_columns(found, rows, 2, N);
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(chunk->elements); i++) fill_bf16(chunk->elements[i], N, 5 + 100 * i);
+    for (size_t k = 0; k < LF_KEY_CHUNK; k++) chunk->rows[k] = chunk->elements[k * 5 % 7];
+    fill_f32(chunk->x, LF_ARRAY_LENGTH(chunk->x), 6);
+}
+
+static bool check_score(const lf_cpu_kernels *candidate)
+{
+    enum { D = 45, TOKENS = 5 };
+    chunk_sample chunk;
+    float expected[TOKENS * LF_KEY_CHUNK], found[TOKENS * LF_KEY_CHUNK];
+    fill_chunk(&chunk);
+    for (size_t t = 0; t < TOKENS; t++) chunk.x[t * LF_KEY_CHUNK + D] = 0;
+    lf_chunk_args args = {expected, LF_KEY_CHUNK, chunk.x, LF_KEY_CHUNK, TOKENS, chunk.rows, D};
+    lf_score__ref(&args);
+    args.out = found;
+    candidate->score(&args);
+    return memcmp(expected, found, sizeof found) == 0;
+}
+
+static bool check_weigh(const lf_cpu_kernels *candidate)
+{
+    enum { TOKENS = 5 };
+    chunk_sample chunk;
+    float expected[TOKENS * N], found[TOKENS * N];
+    fill_chunk(&chunk);
+    fill_f32(expected, TOKENS * N, 7);
+    fill_f32(found, TOKENS * N, 7);
+    lf_chunk_args args = {expected, N, chunk.x, LF_KEY_CHUNK, TOKENS, chunk.rows, N};
+    lf_weigh__ref(&args);
+    args.out = found;
+    candidate->weigh(&args);
+    return memcmp(expected, found, sizeof found) == 0;
+}
+
+static bool check_widen_columns(const lf_cpu_kernels *candidate)
+{
+    enum { D = 13, COLUMNS = 15 };
+    chunk_sample chunk;
+    _Alignas(64) float expected[COLUMNS * LF_KEY_CHUNK], found[COLUMNS * LF_KEY_CHUNK];
+    fill_chunk(&chunk);
+    lf_widen_columns__ref(expected, chunk.rows, COLUMNS, D);
+    candidate->widen_columns(found, chunk.rows, COLUMNS, D);
     return memcmp(expected, found, sizeof found) == 0;
 }
 

@@ -10,6 +10,14 @@
 
 #include "base/num.h"
 
+// Only fully unrolled loops keep arrays of vectors in registers. clang unrolls these early enough, and too late when
+// told to; gcc must be told.
+#if defined(__clang__)
+#define LF_UNROLL
+#else
+#define LF_UNROLL _Pragma("GCC unroll 8")
+#endif
+
 static inline __m256 lf_v8_load_bf16(const lf_bf16 *src)
 {
     return _mm256_castsi256_ps(
@@ -47,6 +55,31 @@ static inline void lf_v8_store_bf16_part(lf_bf16 *dst, __m256 value, size_t n)
     lf_bf16 part[8];
     lf_v8_store_bf16(part, value);
     __builtin_memcpy(dst, part, n * sizeof *part);
+}
+
+// dst[i] gets pair i of eight rows of 16 bf16. Row r and row r + 4 share a vector from the start, so that the
+// transposition never crosses the halves.
+static inline __attribute__((always_inline)) void lf_v8_load_pairs(__m256i dst[8], const lf_bf16 *const rows[8])
+{
+    LF_UNROLL
+    for (int half = 0; half < 2; half++) {
+        __m256i a[4], b[4];
+        LF_UNROLL
+        for (int r = 0; r < 4; r++) {
+            const __m128i *low = (const __m128i *)(const void *)(rows[r] + 8 * half);
+            const __m128i *high = (const __m128i *)(const void *)(rows[r + 4] + 8 * half);
+            a[r] = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(low)), _mm_loadu_si128(high), 1);
+        }
+        LF_UNROLL
+        for (int i = 0; i < 4; i += 2) {
+            b[i] = _mm256_unpacklo_epi32(a[i], a[i + 1]);
+            b[i + 1] = _mm256_unpackhi_epi32(a[i], a[i + 1]);
+        }
+        dst[4 * half] = _mm256_unpacklo_epi64(b[0], b[2]);
+        dst[4 * half + 1] = _mm256_unpackhi_epi64(b[0], b[2]);
+        dst[4 * half + 2] = _mm256_unpacklo_epi64(b[1], b[3]);
+        dst[4 * half + 3] = _mm256_unpackhi_epi64(b[1], b[3]);
+    }
 }
 
 // All ones in the first n lanes.

@@ -9,12 +9,6 @@
 #include "device/cpu/simd_avx2.h"
 
 #define INLINE static inline __attribute__((always_inline))
-// See multiply_avx2.c.
-#if defined(__clang__)
-#define UNROLL
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
 
 INLINE void multiply_add(__m256 *sum, __m256 w, __m256 value)
 {
@@ -24,7 +18,7 @@ INLINE void multiply_add(__m256 *sum, __m256 w, __m256 value)
 INLINE void column(__m256 acc[LF_GROUP_TOKENS][2], const float *weights, const float *x, size_t x_token)
 {
     __m256 w[2] = {_mm256_load_ps(weights), _mm256_load_ps(weights + 8)};
-    UNROLL
+    LF_UNROLL
     for (size_t t = 0; t < LF_GROUP_TOKENS; t++) {
         __m256 value = _mm256_broadcast_ss(x + t * x_token);
         multiply_add(&acc[t][0], w[0], value);
@@ -37,18 +31,18 @@ INLINE void tile(float *sum, size_t sum_stride, const float *x, const float *wei
                  size_t x_column)
 {
     __m256 acc[LF_GROUP_TOKENS][2]; // in registers
-    UNROLL
+    LF_UNROLL
     for (size_t t = 0; t < LF_GROUP_TOKENS; t++) {
         acc[t][0] = _mm256_load_ps(sum + t * sum_stride);
         acc[t][1] = _mm256_load_ps(sum + t * sum_stride + 8);
     }
     size_t k = 0;
     for (; k + 4 <= n_col; k += 4, weights += 4 * (size_t)LF_STRIP_ROWS, x += 4 * x_column) {
-        UNROLL
+        LF_UNROLL
         for (size_t i = 0; i < 4; i++) column(acc, weights + i * LF_STRIP_ROWS, x + i * x_column, x_token);
     }
     for (; k < n_col; k++, weights += LF_STRIP_ROWS, x += x_column) column(acc, weights, x, x_token);
-    UNROLL
+    LF_UNROLL
     for (size_t t = 0; t < LF_GROUP_TOKENS; t++) {
         _mm256_store_ps(sum + t * sum_stride, acc[t][0]);
         _mm256_store_ps(sum + t * sum_stride + 8, acc[t][1]);
@@ -118,6 +112,23 @@ static inline void transpose(__m256 dst[8], const __m256 src[8])
     for (int i = 0; i < 4; i++) {
         dst[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
         dst[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
+    }
+}
+
+void lf_widen_columns__avx2(float *restrict strips, const lf_bf16 *const *rows, size_t n_col, size_t d)
+{
+    for (size_t k = 0; k < LF_KEY_CHUNK; k += 8) {
+        float *dst = strips + k / LF_STRIP_ROWS * n_col * LF_STRIP_ROWS + k % LF_STRIP_ROWS;
+        size_t c = 0;
+        for (; c + 8 <= d; c += 8) {
+            __m256 keys[8], columns[8];
+            for (size_t i = 0; i < 8; i++) keys[i] = lf_v8_load_bf16(rows[k + i] + c);
+            transpose(columns, keys);
+            for (size_t i = 0; i < 8; i++) _mm256_store_ps(dst + (c + i) * LF_STRIP_ROWS, columns[i]);
+        }
+        for (; c < n_col; c++) {
+            for (size_t i = 0; i < 8; i++) dst[c * LF_STRIP_ROWS + i] = c < d ? lf_bf16_to_f32(rows[k + i][c]) : 0;
+        }
     }
 }
 
