@@ -51,9 +51,13 @@ static lf_status read_config(lf_convert *c, lf_findings *findings, lf_error *err
     if (!status) status = lf_json_parse(&c->config, c->config_text, c->config_bytes, "config.json", &problem);
     if (!status && !json_is_object(c->config))
         status = lf_error_set(&problem, LF_ERR_FORMAT, "config.json is no object");
-    if (status == LF_ERR_NO_MEMORY) return lf_error_no_memory(err, 0);
-    if (!status || (status == LF_ERR_NOT_FOUND && has_params(c))) return LF_OK;
-    lf_finding_args args = {.code = status == LF_ERR_NOT_FOUND ? "config-missing" : "config-invalid",
+    bool is_missing = status == LF_ERR_NOT_FOUND;
+    if (!status || (is_missing && has_params(c))) return LF_OK;
+    if (!is_missing && lf_status_exit(status) == 3) { // the machine's fault, not the checkpoint's
+        *err = problem;
+        return status;
+    }
+    lf_finding_args args = {.code = is_missing ? "config-missing" : "config-invalid",
                             .severity = LF_SEVERITY_ERROR,
                             .subject = "config.json",
                             .remedy = "get the complete checkpoint: its config belongs to the converted one too"};
@@ -232,13 +236,15 @@ static lf_status put_index(const lf_convert *c, const lf__output *output, lf__ta
 {
     json_t *old = NULL;
     lf_buf out = LF_BUF_INIT;
-    lf_error ignored = {0};
+    lf_error problem = {0};
     char *path = lf_path_join(c->model_dir, c->plan.index_name);
     if (!path) return lf_error_no_memory(err, 0);
-    // A single-file checkpoint has none; a gigantic one only loses what stands beside its weight map.
-    if (lf_json_load(&old, path, MAX_INDEX_BYTES, &ignored) != LF_OK) old = NULL;
+    lf_status status = lf_json_load(&old, path, MAX_INDEX_BYTES, &problem);
     free(path);
-    lf_status status = lf__index_make(&out, &c->plan, old, err);
+    // A single file has no index; a gigantic one loses what stands beside its weight map.
+    if (status == LF_ERR_NOT_FOUND || status == LF_ERR_LIMIT) status = LF_OK;
+    if (status) *err = problem;
+    if (!status) status = lf__index_make(&out, &c->plan, old, err);
     if (!status) status = put_made(output, c->plan.index_name, "made", &out, taken, err);
     json_decref(old);
     lf_buf_fini(&out);

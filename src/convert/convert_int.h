@@ -153,6 +153,8 @@ const char *lf__rounding_name(lf_dequant_rounding rounding);
 // config.json (or params.json) without its quantization and with bfloat16 as dtype; every other byte stays. `text` must
 // have passed lf_json_parse() as an object.
 lf_status lf__config_rewrite(lf_buf *out, const char *text, size_t length, bool is_params, lf_error *err);
+// Appends a value as jansson prints it with `flags`.
+void lf__put_json(lf_buf *out, const json_t *value, size_t flags);
 // The index of the plan's shards; `old` is the source's index file (NULL: none), whose other entries stay.
 lf_status lf__index_make(lf_buf *out, const lf__plan *plan, const json_t *old, lf_error *err);
 

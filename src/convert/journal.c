@@ -154,10 +154,8 @@ static void put_files(lf_buf *out, const lf__journal *journal, const lf__taken_f
     size_t n_before = json_array_size(journal->files);
     lf_buf_puts(out, ",\n  \"files\": [");
     for (size_t i = 0; i < n_before; i++) {
-        char *text = json_dumps(json_array_get(journal->files, i), JSON_ENCODE_ANY);
-        lf_buf_printf(out, "%s\n    %s", i ? "," : "", text ? text : "null");
-        out->failed |= !text;
-        free(text);
+        lf_buf_puts(out, i ? ",\n    " : "\n    ");
+        lf__put_json(out, json_array_get(journal->files, i), 0);
     }
     for (size_t i = 0; i < n_file; i++) {
         lf_buf_printf(out, "%s\n    {\"name\": ", i + n_before ? "," : "");

@@ -208,21 +208,32 @@ static void put_weight_map(lf_buf *out, const entry *entries, size_t n)
     lf_buf_puts(out, "\n  }");
 }
 
-// "key": value, indented as a member of the top object.
-static bool put_member(lf_buf *out, const char *key, const json_t *value)
+static int append_text(const char *text, size_t length, void *out)
 {
-    char *text = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY);
-    if (!text) return false;
+    lf_buf_append(out, text, length);
+    return 0;
+}
+
+void lf__put_json(lf_buf *out, const json_t *value, size_t flags)
+{
+    if (json_dump_callback(value, append_text, out, flags | JSON_ENCODE_ANY) != 0) out->failed = true;
+}
+
+// "key": value, indented as a member of the top object.
+static void put_member(lf_buf *out, const char *key, const json_t *value)
+{
+    lf_buf text = LF_BUF_INIT;
+    lf__put_json(&text, value, JSON_INDENT(2));
     lf_buf_puts(out, "  ");
     lf__put_json_string(out, key);
     lf_buf_puts(out, ": ");
-    for (const char *c = text; *c; c++) {
-        lf_buf_putc(out, *c);
-        if (*c == '\n') lf_buf_puts(out, "  ");
+    for (size_t i = 0; i < text.length; i++) {
+        lf_buf_putc(out, text.data[i]);
+        if (text.data[i] == '\n') lf_buf_puts(out, "  ");
     }
     lf_buf_puts(out, ",\n");
-    free(text);
-    return true;
+    out->failed |= lf_buf_failed(&text);
+    lf_buf_fini(&text);
 }
 
 lf_status lf__index_make(lf_buf *out, const lf__plan *plan, const json_t *old, lf_error *err)
@@ -241,11 +252,11 @@ lf_status lf__index_make(lf_buf *out, const lf__plan *plan, const json_t *old, l
         json_t *value;
         qsort(entries, plan->n_tensor, sizeof *entries, by_name);
         lf_buf_puts(out, "{\n");
-        is_done = put_member(out, "metadata", metadata);
+        put_member(out, "metadata", metadata);
         json_object_foreach((json_t *)(uintptr_t)old, key, value)
         {
             if (strcmp(key, "metadata") == 0 || strcmp(key, "weight_map") == 0) continue;
-            is_done = is_done && put_member(out, key, value);
+            put_member(out, key, value);
         }
         put_weight_map(out, entries, plan->n_tensor);
         lf_buf_puts(out, "\n}\n");

@@ -22,7 +22,7 @@
 #include "convert/convert_int.h"
 
 enum {
-    MAX_WORKERS = 16,    // past this, storage is the limit; each has an unfinished shard that a kill would cost
+    MAX_WORKERS = 16,     // past this, storage is the limit; each has an unfinished shard that a kill would cost
     CHUNKS_PER_TAKE = 16, // 4 MiB
 };
 

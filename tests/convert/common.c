@@ -91,13 +91,13 @@ void write_mixed_model(const char *dir, uint64_t seed)
     const float half = 0.5f, small = 0.003f;
     ADD(&m, 0, "a.weight", "F8_E4M3", 300, 200); // partial blocks on both sides; the scale is in the other shard
     ADD(&m, 1, "a.weight_scale_inv", "F32", 3, 2);
-    ADD(&m, 0, "b.weight", "F8_E4M3", 3, 300000); // rows longer than a chunk
-    ADD(&m, 0, "b.weight_scale_inv", "BF16", 1, 2344);
+    ADD(&m, 0, "b.weight", "F8_E4M3", 2, 140000); // rows longer than a chunk
+    ADD(&m, 0, "b.weight_scale_inv", "BF16", 1, 1094);
     ADD(&m, 0, "norm.weight", "BF16", 301);
     ADD(&m, 0, "bias", "F32", 7);
     ADD(&m, 0, "half", "F16", 5, 3);
-    ADD(&m, 1, "c.weight", "F8_E4M3", 2000, 150);
-    ADD(&m, 1, "c.weight_scale_inv", "F32", 16, 2);
+    ADD(&m, 1, "c.weight", "F8_E4M3", 1000, 150);
+    ADD(&m, 1, "c.weight_scale_inv", "F32", 8, 2);
     add_tensor(&m, 1, "c.input_scale", "F32", &half, (const int64_t[]){-1});
     add_tensor(&m, 1, "attn.k_proj.k_scale", "F32", &half, (const int64_t[]){1, -1});
     ADD(&m, 1, "layers.61.mtp.weight", "F8_E4M3", 64, 64); // what no table knows
@@ -120,7 +120,7 @@ void folder_make(folder *f)
     snprintf(f->out, sizeof f->out, "%s/out", f->path);
 }
 
-static void remove_tree(const char *path)
+void remove_tree(const char *path)
 {
     DIR *dir = opendir(path);
     if (!dir) {
@@ -158,7 +158,7 @@ bool exists(const char *dir, const char *name)
     return access(path, F_OK) == 0;
 }
 
-lf_convert_options plain_options(void) { return (lf_convert_options){.shard_bytes = 605000, .sync = false}; }
+lf_convert_options plain_options(void) { return (lf_convert_options){.shard_bytes = 305000, .sync = false}; }
 
 lf_status convert_once(const folder *f, const lf_convert_options *options, lf_convert_result *result, lf_error *err)
 {

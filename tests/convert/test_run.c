@@ -20,7 +20,7 @@
 
 static void converts_every_layout(void **state)
 {
-    static const uint64_t sizes[] = {1, 5000, 605000, 1u << 30};
+    static const uint64_t sizes[] = {1, 5000, 305000, 1u << 30};
     static const lf_dequant_rounding roundings[] = {LF_DEQUANT_EXACT, LF_DEQUANT_BF16_SCALE};
     int n_thread = lf_par_threads();
     for (size_t i = 0; i < 16; i++) {

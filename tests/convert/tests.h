@@ -47,6 +47,7 @@ typedef struct folder {
 } folder;
 void folder_make(folder *f);
 void folder_remove(folder *f);
+void remove_tree(const char *path);
 void write_text(const char *dir, const char *name, const char *text);
 // The content of a file (free() it), NULL when there is none.
 char *read_bytes(const char *dir, const char *name, size_t *length);
