@@ -53,6 +53,9 @@ const lf_stored_tensor *lf_checkpoint_tensor(const lf_checkpoint *checkpoint, si
 const lf_stored_tensor *lf_checkpoint_find(const lf_checkpoint *checkpoint, const char *name);
 size_t lf_checkpoint_n_shard(const lf_checkpoint *checkpoint);
 const lf_shard *lf_checkpoint_shard(const lf_checkpoint *checkpoint, size_t i);
+// The name with '#' for every component that is a number: what the same tensor of all layers and experts is called.
+// false when dst is too small.
+bool lf_tensor_family(char *dst, size_t dst_bytes, const char *name);
 // Sum of the bytes of all tensors.
 uint64_t lf_checkpoint_bytes(const lf_checkpoint *checkpoint);
 // Asks the kernel to read a tensor's bytes ahead; a hint, never fails.

@@ -123,3 +123,28 @@ bool lf__sort_names(const char *const *names, size_t n, uint32_t *order)
     free(spare);
     return is_done;
 }
+
+static bool is_number(const char *at, size_t length)
+{
+    size_t n = 0;
+    while (n < length && at[n] >= '0' && at[n] <= '9') n++;
+    return n == length && n > 0;
+}
+
+bool lf_tensor_family(char *dst, size_t dst_bytes, const char *name)
+{
+    size_t used = 0;
+    for (;;) {
+        size_t length = strcspn(name, ".");
+        bool is_any = is_number(name, length);
+        size_t n = is_any ? 1 : length;
+        if (used + n + 2 > dst_bytes) return false;
+        memcpy(dst + used, is_any ? "#" : name, n);
+        used += n;
+        if (name[length] == '\0') break;
+        dst[used++] = '.';
+        name += length + 1;
+    }
+    dst[used] = '\0';
+    return true;
+}

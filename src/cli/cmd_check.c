@@ -4,23 +4,14 @@
 // every finding names the file or tensor, what was expected, what was found and what to do. Exit status 1 when there is
 // an error.
 //
-// --json prints one object:
-//   model           the directory as given
-//   ok              no error was found
-//   architecture    of config.json, or null
-//   has_table       the architecture's parameter table was compared
-//   scheme          one line about the quantization
-//   shards, tensors, bytes, quantized, side_tensors    counts
-//   deep            the data was read
-//   tensor_parallel_size
-//   errors, warnings, dropped                          counts; dropped: findings past the limit, counted but not listed
-//   findings        array of {code, severity, subject, message, expected, found, remedy}, errors first
+// --json prints one object, --sarif writes a file: docs/check-json.md describes both.
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/finding_json.h"
 #include "base/json.h"
@@ -65,7 +56,7 @@ static const lf_opt check_opts[] = {
      .offset = offsetof(check_args, expert_parallel)},
     {.name = "deep",
      .kind = LF_OPT_FLAG,
-     .help = "read all data too: NaN codes, bad scales, overflows",
+     .help = "read all data too: NaN codes, bad or odd scales, zeros, duplicates, digests",
      .offset = offsetof(check_args, deep)},
     {.name = "all",
      .kind = LF_OPT_FLAG,
@@ -92,18 +83,33 @@ static lf_status check_ranks(lf_preflight *pf, const check_args *args, lf_error 
     return lf_split_check(&outline, pf->quant, &split, &pf->findings, err);
 }
 
-static lf_status check_data(lf_preflight *pf, lf_error *err)
+typedef struct data_read {
+    lf_digest *digests; // OWNED, one for each tensor of the checkpoint; NULL: the data was not read
+    double seconds;
+} data_read;
+
+static lf_status check_data(lf_preflight *pf, data_read *data, lf_error *err)
 {
-    uint64_t total = 0;
-    for (size_t i = 0; i < lf_quant_count(pf->quant); i++) {
-        const lf_logical_tensor *tensor = lf_quant_tensor(pf->quant, i);
-        if (tensor->scale) total += tensor->weight->bytes;
-    }
     lf_progress progress;
-    lf_progress_begin(&progress, "reading weights", "bytes", total);
-    lf_status status = lf_quant_scan(pf->quant, &progress, &pf->findings, err);
+    data->digests = calloc(LF_MAX(lf_checkpoint_count(pf->checkpoint), 1), sizeof *data->digests);
+    if (!data->digests) return lf_error_no_memory(err, 0);
+    int64_t start_ns = lf_now_ns();
+    lf_progress_begin(&progress, "reading data", "bytes", lf_checkpoint_bytes(pf->checkpoint));
+    lf_status status = lf_quant_scan(pf->quant, data->digests, &progress, &pf->findings, err);
     lf_progress_end(&progress);
+    data->seconds = (double)(lf_now_ns() - start_ns) * 1e-9;
     return status;
+}
+
+static json_t *digests_json(const lf_checkpoint *checkpoint, const lf_digest *digests)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < lf_checkpoint_count(checkpoint); i++) {
+        char hex[LF_DIGEST_HEX_BYTES];
+        lf_digest_hex(digests[i], hex);
+        json_object_set_new(object, lf_checkpoint_tensor(checkpoint, i)->name, json_string(hex));
+    }
+    return object;
 }
 
 // The tokenizer is read beside the headers: for a large vocabulary it is as much work.
@@ -168,7 +174,7 @@ static const char *architecture_of(const lf_preflight *pf)
     return json_string_value(json_array_get(json_object_get(pf->config_json, "architectures"), 0));
 }
 
-static void print_text(const lf_preflight *pf, const char *model, const check_args *args)
+static void print_text(const lf_preflight *pf, const char *model, const check_args *args, const data_read *data)
 {
     const lf_findings *findings = &pf->findings;
     char bytes[32];
@@ -177,12 +183,16 @@ static void print_text(const lf_preflight *pf, const char *model, const check_ar
            lf_checkpoint_count(pf->checkpoint), lf_checkpoint_n_shard(pf->checkpoint),
            lf_show_bytes(bytes, sizeof bytes, lf_checkpoint_bytes(pf->checkpoint)), lf_quant_scheme(pf->quant));
     lf_show_findings(stdout, findings, args->all ? 0 : SHOWN_PER_CODE);
+    if (data->digests && data->seconds > 0)
+        printf("%s of data read in %.2f s, %.2f GB/s\n", bytes, data->seconds,
+               (double)lf_checkpoint_bytes(pf->checkpoint) * 1e-9 / data->seconds);
     printf("%s: %zu error%s, %zu warning%s%s\n", findings->n_error ? "failed" : "ok", findings->n_error,
            findings->n_error == 1 ? "" : "s", findings->n_warning, findings->n_warning == 1 ? "" : "s",
            pf->has_table ? "" : "; the parameter table was not compared");
 }
 
-static lf_status print_json(const lf_preflight *pf, const char *model, const check_args *args, lf_error *err)
+static lf_status print_json(const lf_preflight *pf, const char *model, const check_args *args, const data_read *data,
+                            lf_error *err)
 {
     const lf_findings *findings = &pf->findings;
     const char *architecture = architecture_of(pf);
@@ -198,6 +208,10 @@ static lf_status print_json(const lf_preflight *pf, const char *model, const che
                              "deep", args->deep, "tensor_parallel_size", (json_int_t)args->tensor_parallel_size,   //
                              "errors", (json_int_t)findings->n_error, "warnings", (json_int_t)findings->n_warning, //
                              "dropped", (json_int_t)findings->n_dropped, "findings", lf_findings_json(findings));
+    if (root && data->digests) {
+        json_object_set_new(root, "data_seconds", json_real(data->seconds));
+        json_object_set_new(root, "digests", digests_json(pf->checkpoint, data->digests));
+    }
     return lf_show_json(root, err);
 }
 
@@ -233,6 +247,7 @@ static int run_check(const lf_verb *verb, int argc, char **argv)
     bool is_done = false;
     lf_error err = {0};
     lf_preflight pf = {0};
+    data_read data = {0};
     lf_status status = lf_opts_parse(verb, argc, argv, &args, &model, 1, &is_done, &err);
     if (status) return lf_cli_fail(verb, &err);
     if (is_done) return 0;
@@ -242,14 +257,15 @@ static int run_check(const lf_verb *verb, int argc, char **argv)
     }
     status = check_files(&pf, model, &err);
     if (!status) status = check_ranks(&pf, &args, &err);
-    if (!status && args.deep) status = check_data(&pf, &err);
+    if (!status && args.deep) status = check_data(&pf, &data, &err);
     if (!status && pf.findings.failed) status = lf_error_no_memory(&err, 0);
     if (!status && args.sarif) status = write_sarif(&pf, args.sarif, &err);
     int exit_status = pf.findings.n_error ? lf_status_exit(LF_ERR_FINDINGS) : 0;
     if (!status && args.json)
-        status = print_json(&pf, model, &args, &err);
+        status = print_json(&pf, model, &args, &data, &err);
     else if (!status)
-        print_text(&pf, model, &args);
+        print_text(&pf, model, &args, &data);
+    free(data.digests);
     lf_preflight_fini(&pf);
     return status ? lf_cli_fail(verb, &err) : exit_status;
 }

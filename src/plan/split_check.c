@@ -146,23 +146,6 @@ static void check_kv_heads(check *c)
 
 // --- tensors
 
-// Numbers become '#'. false when the name does not fit; then it is left out (its siblings do not fit either).
-static bool make_pattern(const char *name, char *dst)
-{
-    size_t used = 0;
-    for (const char *at = name; *at; at++) {
-        if (used + 1 >= MAX_PATTERN_BYTES) return false;
-        bool is_digit = *at >= '0' && *at <= '9', begins_number = at == name || at[-1] == '.' || dst[used - 1] == '#';
-        if (is_digit && begins_number) {
-            if (used == 0 || dst[used - 1] != '#') dst[used++] = '#';
-        } else {
-            dst[used++] = *at;
-        }
-    }
-    dst[used] = '\0';
-    return true;
-}
-
 // All experts of a layer have the shapes of the first, or the table says otherwise.
 static bool is_later_expert(const char *name)
 {
@@ -176,7 +159,7 @@ static bool add_tensor(check *c, const lf_logical_tensor *tensor)
 {
     char pattern[MAX_PATTERN_BYTES];
     if (tensor->layout == LF_SCALE_BROKEN || tensor->weight->rank > 2 || is_later_expert(tensor->name)) return true;
-    if (!make_pattern(tensor->name, pattern)) return true;
+    if (!lf_tensor_family(pattern, sizeof pattern, tensor->name)) return true; // longer than any published name
     int64_t shape[LF_MAX_RANK];
     int rank = lf_logical_shape(tensor, shape);
     int64_t n_row = rank ? shape[0] : 1, n_col = rank < 2 ? 1 : shape[1];

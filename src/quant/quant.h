@@ -14,6 +14,7 @@
 #include "base/finding.h"
 #include "base/num.h"
 #include "base/progress.h"
+#include "base/scan.h"
 #include "base/status.h"
 #include "checkpoint/checkpoint.h"
 
@@ -108,9 +109,11 @@ lf_status lf_dequant_bf16(const lf_logical_tensor *tensor, lf_rect rect, lf_dequ
 lf_status lf_dequant_f32(const lf_logical_tensor *tensor, lf_rect rect, lf_dequant_rounding rounding, float *dst,
                          size_t dst_stride, lf_dequant_report *report, lf_error *err);
 
-// Dequantizes every FP8 weight once and reports what is wrong with the data: NaN codes, bad scales, overflows, one
-// finding for each kind and tensor. Reads the whole checkpoint. Adds the bytes of each weight to `progress` (NULL:
-// none). Fails only without memory.
-lf_status lf_quant_scan(const lf_quant *quant, lf_progress *progress, lf_findings *findings, lf_error *err);
+// Reads all data once and reports what headers cannot show: nan-code, bad-scale, overflow, nan-value (errors),
+// scale-outlier, scale-spike, scale-reciprocal, all-zero, duplicate-data (warnings; the last a note where two names for
+// one matrix are usual). Fills digests[i] of stored tensor i unless NULL, and adds the bytes read to `progress` unless
+// NULL. Fails only without memory.
+lf_status lf_quant_scan(const lf_quant *quant, lf_digest *digests, lf_progress *progress, lf_findings *findings,
+                        lf_error *err);
 
 #endif

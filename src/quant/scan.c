@@ -1,102 +1,239 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The data of all FP8 weights, looked at once: what headers cannot show. Runs the same dequantization as loading does
-// and throws the numbers away, so that what passes here cannot stop a load.
+// The data of a whole checkpoint, read once at memory speed: what headers cannot show. Every byte passes one kernel
+// (base/scan.h) in the order of the files; only tensors that it finds suspicious are looked at again, element by
+// element.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/par.h"
-#include "quant/quant.h"
+#include "quant/quant_int.h"
+#include "quant/scan_int.h"
 
-enum { ROWS_PER_ITEM = 32, COLS_PER_CALL = 8192 };
+enum { WINDOW_BYTES = 4 << 20, MIN_DUPLICATE_BYTES = 256 };
 
-typedef struct scan {
-    const lf_logical_tensor *tensor;
-    int64_t n_row, n_col;
-    lf_dequant_report *reports; // one per item, so that the first position does not depend on the threads
-} scan;
+// Part of one tensor, cut between elements.
+typedef struct window {
+    uint32_t tensor; // stored
+    uint64_t off, bytes;
+} window;
 
-static void add_report(lf_dequant_report *sum, const lf_dequant_report *part)
+typedef struct deep_scan {
+    const lf_quant *quant;
+    const lf_checkpoint *checkpoint;
+    const lf_stored_tensor *stored; // the first of all
+    size_t n_stored;
+    window *windows; // OWNED, as the lists below; in the order of the files
+    lf_scan *parts;  // one per window
+    size_t n_window;
+    lf_scan *scans;         // one per stored tensor
+    lf__scale_stats *stats; // one per logical tensor
+    lf_progress *progress;
+} deep_scan;
+
+static int compare_places(const void *a, const void *b)
 {
-    bool is_first = sum->n_nan_code + sum->n_bad_scale + sum->n_overflow == 0;
-    if (is_first) {
-        sum->first_row = part->first_row;
-        sum->first_col = part->first_col;
-    }
-    sum->n_nan_code += part->n_nan_code;
-    sum->n_bad_scale += part->n_bad_scale;
-    sum->n_overflow += part->n_overflow;
+    const lf_stored_tensor *x = *(const lf_stored_tensor *const *)a, *y = *(const lf_stored_tensor *const *)b;
+    if (x->shard != y->shard) return x->shard < y->shard ? -1 : 1;
+    return x->file_off < y->file_off ? -1 : x->file_off > y->file_off;
 }
 
-static void scan_items(void *ctx, size_t begin, size_t end, int thread)
+static bool make_windows(deep_scan *s)
 {
-    const scan *s = ctx;
-    lf_bf16 products[COLS_PER_CALL];
-    for (size_t item = begin; item < end; item++) {
-        int64_t first = (int64_t)item * ROWS_PER_ITEM, last = LF_MIN(first + ROWS_PER_ITEM, s->n_row);
-        for (int64_t row = first; row < last; row++) {
-            for (int64_t col = 0; col < s->n_col; col += COLS_PER_CALL) {
-                lf_dequant_report part = {0};
-                lf_rect rect = {row, col, 1, LF_MIN(s->n_col - col, (int64_t)COLS_PER_CALL)};
-                // Cannot fail: the tensor is paired and the rectangle inside.
-                (void)lf_dequant_bf16(s->tensor, rect, LF_DEQUANT_EXACT, products, COLS_PER_CALL, &part, NULL);
-                if (part.n_nan_code + part.n_bad_scale + part.n_overflow) add_report(&s->reports[item], &part);
-            }
+    const lf_stored_tensor **places = lf_realloc_array(NULL, LF_MAX(s->n_stored, 1), sizeof(*places));
+    if (!places) return false;
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_stored; i++) {
+        places[i] = lf_checkpoint_tensor(s->checkpoint, i);
+        n += (size_t)(places[i]->bytes / WINDOW_BYTES + (places[i]->bytes % WINDOW_BYTES != 0));
+    }
+    if (s->n_stored) qsort(places, s->n_stored, sizeof(*places), compare_places);
+    s->windows = lf_realloc_array(NULL, LF_MAX(n, 1), sizeof *s->windows);
+    s->parts = lf_realloc_array(NULL, LF_MAX(n, 1), sizeof *s->parts);
+    for (size_t i = 0; s->windows && s->parts && i < s->n_stored; i++) {
+        for (uint64_t off = 0; off < places[i]->bytes; off += WINDOW_BYTES) {
+            uint64_t bytes = LF_MIN(places[i]->bytes - off, (uint64_t)WINDOW_BYTES);
+            s->windows[s->n_window++] = (window){(uint32_t)(places[i] - s->stored), off, bytes};
         }
     }
+    free(places);
+    return s->windows && s->parts;
 }
 
-static void report(const lf_logical_tensor *tensor, const lf_dequant_report *sum, lf_findings *findings)
+// The whole pages of a window are mapped with one call instead of a fault for every few of them, and given back, so
+// that a checkpoint larger than memory passes through. Both are hints.
+static void advise_pages(const uint8_t *data, uint64_t bytes, int advice, bool inside)
 {
-    const struct {
-        const char *code, *what, *expected, *remedy;
-        uint64_t count;
-    } kinds[] = {
-        {"nan-code", "NaN codes", "finite codes", "the file is damaged or was written wrongly: get it again",
-         sum->n_nan_code},
-        {"bad-scale", "rows under a scale that is NaN, infinite, negative, or zero over values",
-         "positive, finite scales", "a scale was not written: get the checkpoint again", sum->n_bad_scale},
-        {"overflow", "products that are not finite in bf16", "finite products",
-         "the scale or the weight is wrong: get the checkpoint again", sum->n_overflow},
-    };
-    for (size_t i = 0; i < LF_ARRAY_LENGTH(kinds); i++) {
-        if (kinds[i].count == 0) continue;
-        char found[96];
-        snprintf(found, sizeof found, "%llu; the first finding stands at row %lld, column %lld",
-                 (unsigned long long)kinds[i].count, (long long)sum->first_row, (long long)sum->first_col);
-        lf_finding_args args = {.code = kinds[i].code,
-                                .severity = LF_SEVERITY_ERROR,
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)data, end = begin + bytes;
+    begin = inside ? (begin + page - 1) / page * page : begin / page * page;
+    end = inside ? end / page * page : (end + page - 1) / page * page;
+    if (begin < end) (void)madvise((void *)begin, end - begin, advice);
+}
+
+static void scan_windows(void *ctx, size_t begin, size_t end, int thread)
+{
+    deep_scan *s = ctx;
+    for (size_t i = begin; i < end; i++) {
+        const window *w = &s->windows[i];
+        const lf_stored_tensor *tensor = &s->stored[w->tensor];
+#ifdef MADV_POPULATE_READ
+        if (w->bytes > 65536) advise_pages(tensor->data + w->off, w->bytes, MADV_POPULATE_READ, false);
+#endif
+        s->parts[i] = lf_scan_bytes(tensor->data + w->off, (size_t)w->bytes, tensor->dtype);
+        if (w->bytes > 65536) advise_pages(tensor->data + w->off, w->bytes, MADV_DONTNEED, true);
+        if (s->progress) lf_progress_add(s->progress, w->bytes);
+    }
+}
+
+static void join_windows(deep_scan *s)
+{
+    for (size_t i = 0; i < s->n_window; i++) {
+        const lf_scan *part = &s->parts[i];
+        lf_scan *sum = &s->scans[s->windows[i].tensor];
+        sum->digest = s->windows[i].off ? lf_digest_join(sum->digest, part->digest) : part->digest;
+        sum->any |= part->any;
+        sum->max_code = LF_MAX(sum->max_code, part->max_code);
+        sum->has_special |= part->has_special;
+    }
+}
+
+static void read_scales(void *ctx, size_t begin, size_t end, int thread)
+{
+    deep_scan *s = ctx;
+    for (size_t i = begin; i < end; i++) {
+        const lf_logical_tensor *tensor = lf_quant_tensor(s->quant, i);
+        if (tensor->scale) s->stats[i] = lf__scale_stats_of(tensor->scale);
+    }
+}
+
+// Whether a product of this weight may be anything but a finite number.
+static bool is_suspicious(const lf_logical_tensor *tensor, const lf_scan *scan, const lf__scale_stats *stats)
+{
+    static const double bf16_limit = 0x1p127, largest_fp4 = 6;
+    bool is_fp8 = lf_dtype_is_fp8(tensor->weight->dtype);
+    double code = is_fp8 ? (double)lf_fp8_to_f32(tensor->weight->dtype, scan->max_code) : largest_fp4;
+    return scan->has_special || stats->n_bad > 0 || !(code * (double)stats->max < bf16_limit);
+}
+
+static lf_status check_values(const deep_scan *s, lf_findings *findings, lf_error *err)
+{
+    lf_status status = LF_OK;
+    for (size_t i = 0; !status && i < lf_quant_count(s->quant); i++) {
+        const lf_logical_tensor *tensor = lf_quant_tensor(s->quant, i);
+        const lf_scan *scan = &s->scans[tensor->weight - s->stored];
+        if (tensor->scale) {
+            if (is_suspicious(tensor, scan, &s->stats[i])) status = lf__scan_products(tensor, findings, err);
+        } else if (scan->has_special) {
+            lf__scan_values(tensor->weight, findings);
+        }
+        if (scan->any || tensor->weight->rank < 2 || tensor->weight->bytes == 0) continue;
+        lf_finding_args args = {.code = "all-zero",
+                                .severity = LF_SEVERITY_WARNING,
                                 .subject = tensor->name,
-                                .expected = kinds[i].expected,
-                                .found = found,
-                                .remedy = kinds[i].remedy};
-        lf_findings_add(findings, &args, "'%s' holds %s", tensor->name, kinds[i].what);
+                                .expected = "values",
+                                .found = "zeros only",
+                                .remedy = "the data was not written, or lies in a hole of the file: get it again"};
+        lf_findings_add(findings, &args, "'%s' is zero everywhere", tensor->name);
     }
+    for (size_t i = 0; i < lf_quant_n_side(s->quant); i++) {
+        const lf_stored_tensor *tensor = lf_quant_side(s->quant, i)->tensor;
+        if (s->scans[tensor - s->stored].has_special) lf__scan_values(tensor, findings);
+    }
+    return status;
 }
 
-lf_status lf_quant_scan(const lf_quant *quant, lf_progress *progress, lf_findings *findings, lf_error *err)
+typedef struct copy {
+    lf_digest digest;
+    const lf_logical_tensor *tensor;
+} copy;
+
+static int compare_copies(const void *a, const void *b)
 {
-    for (size_t i = 0; i < lf_quant_count(quant); i++) {
-        const lf_logical_tensor *tensor = lf_quant_tensor(quant, i);
-        if (tensor->layout == LF_SCALE_NONE || tensor->layout == LF_SCALE_BROKEN) continue;
-        scan s = {.tensor = tensor};
-        lf_logical_matrix_shape(tensor, &s.n_row, &s.n_col);
-        if (s.n_col == 0) continue;
-        size_t n_item = (size_t)lf_ceil_div(s.n_row, ROWS_PER_ITEM);
-        s.reports = lf_realloc_array(NULL, n_item, sizeof *s.reports);
-        if (!s.reports) return lf_error_no_memory(err, n_item * sizeof *s.reports);
-        memset(s.reports, 0, n_item * sizeof *s.reports);
-        lf_par_for_dynamic(n_item, 1, scan_items, &s);
-        lf_dequant_report sum = {0};
-        for (size_t k = 0; k < n_item; k++) {
-            const lf_dequant_report *part = &s.reports[k];
-            if (part->n_nan_code + part->n_bad_scale + part->n_overflow) add_report(&sum, part);
-        }
-        report(tensor, &sum, findings);
-        free(s.reports);
-        if (progress) lf_progress_add(progress, tensor->weight->bytes);
+    const copy *x = a, *y = b;
+    if (x->digest.high != y->digest.high) return x->digest.high < y->digest.high ? -1 : 1;
+    if (x->digest.low != y->digest.low) return x->digest.low < y->digest.low ? -1 : 1;
+    return strcmp(x->tensor->name, y->tensor->name);
+}
+
+static bool is_same_family(const char *a, const char *b)
+{
+    char x[512], y[512];
+    return lf_tensor_family(x, sizeof x, a) && lf_tensor_family(y, sizeof y, b) && strcmp(x, y) == 0;
+}
+
+// The same weight in two layers is a mistake of whoever wrote the files; under two names (embedding and head, the
+// copies in a layer for multi-token prediction) it is meant.
+static void report_copies(const copy *copies, size_t n, lf_findings *findings)
+{
+    const char *first = copies[0].tensor->name, *second = copies[1].tensor->name;
+    char found[96];
+    snprintf(found, sizeof found, "%zu tensors of %llu equal bytes", n,
+             (unsigned long long)copies[0].tensor->weight->bytes);
+    bool is_odd = is_same_family(first, second);
+    lf_finding_args args = {.code = "duplicate-data",
+                            .severity = is_odd ? LF_SEVERITY_WARNING : LF_SEVERITY_NOTE,
+                            .subject = first,
+                            .found = found,
+                            .remedy =
+                                is_odd ? "compare with the original checkpoint: one may stand for the other" : NULL};
+    lf_findings_add(findings, &args, "'%s' and '%s' hold the same data", first, second);
+}
+
+static bool check_copies(const deep_scan *s, lf_findings *findings)
+{
+    size_t n = 0;
+    copy *copies = lf_realloc_array(NULL, LF_MAX(lf_quant_count(s->quant), 1), sizeof *copies);
+    if (!copies) return false;
+    for (size_t i = 0; i < lf_quant_count(s->quant); i++) {
+        const lf_logical_tensor *tensor = lf_quant_tensor(s->quant, i);
+        const lf_scan *scan = &s->scans[tensor->weight - s->stored];
+        if (tensor->weight->rank < 2 || tensor->weight->bytes < MIN_DUPLICATE_BYTES || !scan->any) continue;
+        copies[n++] = (copy){scan->digest, tensor};
     }
-    return findings->failed ? lf_error_no_memory(err, 0) : LF_OK;
+    if (n) qsort(copies, n, sizeof *copies, compare_copies);
+    for (size_t begin = 0; begin < n;) {
+        size_t end = begin + 1;
+        while (end < n && copies[end].digest.high == copies[begin].digest.high &&
+               copies[end].digest.low == copies[begin].digest.low) {
+            end++;
+        }
+        if (end - begin > 1) report_copies(copies + begin, end - begin, findings);
+        begin = end;
+    }
+    free(copies);
+    return true;
+}
+
+lf_status lf_quant_scan(const lf_quant *quant, lf_digest *digests, lf_progress *progress, lf_findings *findings,
+                        lf_error *err)
+{
+    deep_scan s = {.quant = quant, .checkpoint = quant->checkpoint, .progress = progress};
+    lf_status status = LF_OK;
+    s.n_stored = lf_checkpoint_count(s.checkpoint);
+    s.stored = s.n_stored ? lf_checkpoint_tensor(s.checkpoint, 0) : NULL;
+    s.scans = calloc(LF_MAX(s.n_stored, 1), sizeof *s.scans);
+    s.stats = calloc(LF_MAX(lf_quant_count(quant), 1), sizeof *s.stats);
+    if (!s.scans || !s.stats || !make_windows(&s)) {
+        status = lf_error_no_memory(err, 0);
+        goto out;
+    }
+    lf_par_for_dynamic(s.n_window, 1, scan_windows, &s);
+    join_windows(&s);
+    lf_par_for_dynamic(lf_quant_count(quant), 64, read_scales, &s);
+    status = check_values(&s, findings, err);
+    if (status) goto out;
+    lf__scan_scales(quant, s.scans, s.stats, findings);
+    if (!check_copies(&s, findings) || findings->failed) status = lf_error_no_memory(err, 0);
+    for (size_t i = 0; digests && i < s.n_stored; i++) digests[i] = s.scans[i].digest;
+
+out:
+    free(s.windows);
+    free(s.parts);
+    free(s.scans);
+    free(s.stats);
+    return status;
 }

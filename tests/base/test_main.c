@@ -6,6 +6,6 @@
 int main(void)
 {
     int failed = test_buf() + test_file() + test_finding() + test_json() + test_misc() + test_num() +
-                 test_num_kernels() + test_status();
+                 test_num_kernels() + test_scan() + test_status();
     return failed ? 1 : 0;
 }

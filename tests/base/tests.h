@@ -11,6 +11,7 @@ int test_file(void);
 int test_finding(void);
 int test_json(void);
 int test_misc(void);
+int test_scan(void);
 int test_status(void);
 
 #endif

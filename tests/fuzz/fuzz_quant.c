@@ -167,7 +167,8 @@ static void check_quant(const lf_checkpoint *checkpoint, const json_t *config)
     }
     require(n_quantized == lf_quant_n_quantized(quant));
     for (size_t i = 0; i < findings.count; i++) require(findings.items[i].message[0] != '\0');
-    if (lf_checkpoint_bytes(checkpoint) <= MAX_SCAN) require(lf_quant_scan(quant, NULL, &findings, &err) == LF_OK);
+    if (lf_checkpoint_bytes(checkpoint) <= MAX_SCAN)
+        require(lf_quant_scan(quant, NULL, NULL, &findings, &err) == LF_OK);
     lf_quant_close(quant);
     lf_findings_fini(&findings);
 }

@@ -94,8 +94,8 @@ static void equals_the_expected_tensors(void **state)
         assert_int_equal(n_quantized, families[i].n_quantized);
         lf_findings found = LF_FINDINGS_INIT;
         lf_error err;
-        assert_int_equal(lf_quant_scan(o.quant, NULL, &found, &err), LF_OK);
-        assert_no_findings(&found);
+        assert_int_equal(lf_quant_scan(o.quant, NULL, NULL, &found, &err), LF_OK);
+        assert_int_equal(found.n_error, 0); // the values are made up: scales far from their neighbours are a warning
         lf_findings_fini(&found);
         close_opened(&o);
         close_opened(&e);

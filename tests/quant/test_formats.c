@@ -448,8 +448,8 @@ static void compare_format(const format_row *row, uint64_t seed)
     }
     lf_findings found = LF_FINDINGS_INIT;
     lf_error err;
-    assert_int_equal(lf_quant_scan(o.quant, NULL, &found, &err), LF_OK);
-    assert_no_findings(&found);
+    assert_int_equal(lf_quant_scan(o.quant, NULL, NULL, &found, &err), LF_OK);
+    assert_int_equal(found.n_error, 0); // scales at random: some are far from their neighbours, which is a warning
     lf_findings_fini(&found);
     free(values);
     free(codes);

@@ -6,7 +6,7 @@
 int main(void)
 {
     return test_pair() + test_family() + test_dequant() + test_formats() + test_format_goldens() + test_golden() +
-                   test_refusals()
+                   test_refusals() + test_scan()
                ? 1
                : 0;
 }

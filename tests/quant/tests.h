@@ -19,6 +19,7 @@ int test_formats(void);
 int test_format_goldens(void);
 int test_golden(void);
 int test_refusals(void);
+int test_scan(void);
 
 // A checkpoint under construction: one shard whose data bytes are given or pseudo-random.
 typedef struct maker {
