@@ -153,6 +153,12 @@ size_t lf_dequant_fp8_bf16(lf_bf16 *dst, const uint8_t *codes, size_t n, float s
     return kernels()->dequant_fp8_bf16(dst, codes, n, scale, dtype);
 }
 
+size_t lf_dequant_fp8_groups_bf16(lf_bf16 *dst, const uint8_t *codes, const uint8_t *scales, size_t n_group,
+                                  lf_dtype dtype)
+{
+    return kernels()->dequant_fp8_groups_bf16(dst, codes, scales, n_group, dtype);
+}
+
 size_t lf_dequant_fp8_scales_bf16(lf_bf16 *dst, const uint8_t *codes, const float *scales, size_t n, lf_dtype dtype)
 {
     return kernels()->dequant_fp8_scales_bf16(dst, codes, scales, n, dtype);

@@ -93,11 +93,16 @@ float lf_fp4_to_f32(uint8_t code);
 // Nearest e4m3fn code, ties to even, saturating to +-448; NaN gives 0x7f. For tests and synthetic checkpoints.
 uint8_t lf_e4m3_from_f32(float value);
 
+enum { LF_MX_GROUP = 32 };
+
 // dst[i] = bf16(RNE(f32(code[i]) * scale)), path A of the catalog: one float32 multiplication, one rounding. The
 // product that every dequantization of the program runs through; `dtype` is one of the four fp8 weight formats. Returns
 // how many of the codes are NaN, which costs nothing extra. A NaN product is stored as 0x7fc0. dst and codes may be
 // unaligned; they must not overlap.
 size_t lf_dequant_fp8_bf16(lf_bf16 *dst, const uint8_t *codes, size_t n, float scale, lf_dtype dtype);
+// The same for groups of LF_MX_GROUP codes, each with an E8M0 scale (MXFP8).
+size_t lf_dequant_fp8_groups_bf16(lf_bf16 *dst, const uint8_t *codes, const uint8_t *scales, size_t n_group,
+                                  lf_dtype dtype);
 // The same with a scale for each element: scales[i] goes with codes[i].
 size_t lf_dequant_fp8_scales_bf16(lf_bf16 *dst, const uint8_t *codes, const float *scales, size_t n, lf_dtype dtype);
 // The same for elements [first, first + n) of packed E2M1 (FP4) under one scale. The format has no NaN.

@@ -56,17 +56,24 @@ static inline __m256i at_least(__m256i codes, lf__fp8_format format, uint8_t fro
 }
 
 // 16 of the 32 products: `entry` from the table, plus exponent field, with the sign of `code` (here in the upper byte
-// of a word).
-static inline __m256i assemble(__m256i entry, __m256i code, int mantissa_bits)
+// of a word). With `has_shift`, `shift` is added to the exponent of all but zeros (only their entry is 0): a factor
+// that is a power of two.
+static inline __attribute__((always_inline)) __m256i assemble(__m256i entry, __m256i code, int mantissa_bits,
+                                                              __m256i shift, bool has_shift)
 {
     const __m256i exponent_mask = _mm256_set1_epi16((short)(0x7f00 & ~(((1 << mantissa_bits) - 1) << 8)));
     __m256i exponent = _mm256_srli_epi16(_mm256_and_si256(code, exponent_mask), 1 + mantissa_bits);
     __m256i sign = _mm256_and_si256(code, _mm256_set1_epi16((short)0x8000));
+    if (has_shift) {
+        __m256i is_zero = _mm256_cmpeq_epi16(entry, _mm256_setzero_si256());
+        exponent = _mm256_add_epi16(exponent, _mm256_andnot_si256(is_zero, shift));
+    }
     return _mm256_or_si256(_mm256_add_epi16(entry, exponent), sign);
 }
 
 // false, with nothing written, when one of the 32 codes is NaN or Inf.
-static inline bool dequant_step(lf_bf16 *dst, const uint8_t *codes, mantissa_table table, lf__fp8_format format)
+static inline __attribute__((always_inline)) bool shifted_step(lf_bf16 *dst, const uint8_t *codes, mantissa_table table,
+                                                               lf__fp8_format format, __m256i shift, bool has_shift)
 {
     const __m256i zero = _mm256_setzero_si256();
     const int implicit = 1 << format.mantissa_bits;
@@ -79,11 +86,18 @@ static inline bool dequant_step(lf_bf16 *dst, const uint8_t *codes, mantissa_tab
     // min(): a subnormal magnitude is smaller than its mantissa with the implicit bit
     __m256i index = _mm256_min_epu8(magnitude, _mm256_or_si256(mantissa, _mm256_set1_epi8((char)implicit)));
     __m256i low = _mm256_shuffle_epi8(table.low, index), high = _mm256_shuffle_epi8(table.high, index);
-    __m256i first = assemble(_mm256_unpacklo_epi8(low, high), _mm256_unpacklo_epi8(zero, code), format.mantissa_bits);
-    __m256i second = assemble(_mm256_unpackhi_epi8(low, high), _mm256_unpackhi_epi8(zero, code), format.mantissa_bits);
+    __m256i first = assemble(_mm256_unpacklo_epi8(low, high), _mm256_unpacklo_epi8(zero, code), format.mantissa_bits,
+                             shift, has_shift);
+    __m256i second = assemble(_mm256_unpackhi_epi8(low, high), _mm256_unpackhi_epi8(zero, code), format.mantissa_bits,
+                              shift, has_shift);
     _mm256_storeu_si256((__m256i *)(void *)dst, first);
     _mm256_storeu_si256((__m256i *)(void *)((char *)dst + 32), second);
     return true;
+}
+
+static inline bool dequant_step(lf_bf16 *dst, const uint8_t *codes, mantissa_table table, lf__fp8_format format)
+{
+    return shifted_step(dst, codes, table, format, _mm256_setzero_si256(), false);
 }
 
 static inline __attribute__((always_inline)) size_t dequant_format(lf_bf16 *dst, const uint8_t *codes, size_t n,
@@ -128,6 +142,35 @@ static inline __m256i bf16_words(__m256 values)
     __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
     __m256i is_nan = _mm256_castps_si256(_mm256_cmp_ps(values, values, _CMP_UNORD_Q));
     return _mm256_blendv_epi8(_mm256_srli_epi32(rounded, 16), _mm256_or_si256(upper, _mm256_set1_epi32(0x40)), is_nan);
+}
+
+// Groups of 32 under E8M0 scales: one table for all, and the exponent of the scale is added to the products.
+static inline __attribute__((always_inline)) size_t dequant_groups(lf_bf16 *dst, const uint8_t *codes,
+                                                                   const uint8_t *scales, size_t n_group,
+                                                                   lf_dtype dtype, lf__fp8_format format)
+{
+    const mantissa_table table = mantissa_table_of(format, 1.0f);
+    size_t n_nan = 0;
+    for (size_t g = 0; g < n_group; g++, codes += CODES_PER_STEP) {
+        lf_bf16 *to = (lf_bf16 *)(void *)((char *)dst + 2 * CODES_PER_STEP * g);
+        __m256i shift = _mm256_set1_epi16((short)((scales[g] - 127) * 128));
+        bool is_regular = lf__fp8_scale_is_regular(format, lf_f32_from_bits((uint32_t)scales[g] << 23));
+        if (is_regular && shifted_step(to, codes, table, format, shift, true)) continue;
+        float scale = lf_fp8_to_f32(LF_DTYPE_F8_E8M0, scales[g]);
+        n_nan += lf__num_kernels__ref.dequant_fp8_bf16(to, codes, CODES_PER_STEP, scale, dtype);
+    }
+    return n_nan;
+}
+
+size_t lf__dequant_fp8_groups_bf16__avx2(lf_bf16 *dst, const uint8_t *codes, const uint8_t *scales, size_t n_group,
+                                         lf_dtype dtype)
+{
+    switch (dtype) {
+    case LF_DTYPE_F8_E5M2: return dequant_groups(dst, codes, scales, n_group, dtype, LF__FP8_E5M2);
+    case LF_DTYPE_F8_E4M3FNUZ: return dequant_groups(dst, codes, scales, n_group, dtype, LF__FP8_E4M3FNUZ);
+    case LF_DTYPE_F8_E5M2FNUZ: return dequant_groups(dst, codes, scales, n_group, dtype, LF__FP8_E5M2FNUZ);
+    default: return dequant_groups(dst, codes, scales, n_group, dtype, LF__FP8_E4M3);
+    }
 }
 
 size_t lf__dequant_fp8_scales_bf16__avx2(lf_bf16 *dst, const uint8_t *codes, const float *scales, size_t n,
@@ -214,6 +257,7 @@ static void convert_f16_f32__avx2(float *dst, const lf_f16 *src, size_t n)
 
 const lf__num_kernels lf__num_kernels__avx2 = {
     .dequant_fp8_bf16 = dequant_fp8_bf16__avx2,
+    .dequant_fp8_groups_bf16 = lf__dequant_fp8_groups_bf16__avx2,
     .dequant_fp8_scales_bf16 = lf__dequant_fp8_scales_bf16__avx2,
     .dequant_fp4_bf16 = lf__dequant_fp4_bf16__avx2,
     .convert_f32_bf16 = convert_f32_bf16__avx2,

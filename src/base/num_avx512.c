@@ -127,6 +127,7 @@ static void convert_f16_f32__avx512(float *dst, const lf_f16 *src, size_t n)
 
 const lf__num_kernels lf__num_kernels__avx512 = {
     .dequant_fp8_bf16 = dequant_fp8_bf16__avx512,
+    .dequant_fp8_groups_bf16 = lf__dequant_fp8_groups_bf16__avx2,
     .dequant_fp8_scales_bf16 = lf__dequant_fp8_scales_bf16__avx2,
     .dequant_fp4_bf16 = lf__dequant_fp4_bf16__avx2,
     .convert_f32_bf16 = convert_f32_bf16__avx512,

@@ -12,6 +12,8 @@
 
 typedef struct lf__num_kernels {
     size_t (*dequant_fp8_bf16)(lf_bf16 *dst, const uint8_t *codes, size_t n, float scale, lf_dtype dtype);
+    size_t (*dequant_fp8_groups_bf16)(lf_bf16 *dst, const uint8_t *codes, const uint8_t *scales, size_t n_group,
+                                      lf_dtype dtype);
     size_t (*dequant_fp8_scales_bf16)(lf_bf16 *dst, const uint8_t *codes, const float *scales, size_t n,
                                       lf_dtype dtype);
     void (*dequant_fp4_bf16)(lf_bf16 *dst, const uint8_t *packed, size_t n, float scale); // begins with a low half
@@ -24,7 +26,9 @@ extern const lf__num_kernels lf__num_kernels__ref;
 #if defined(__x86_64__)
 extern const lf__num_kernels lf__num_kernels__avx2;
 extern const lf__num_kernels lf__num_kernels__avx512;
-// AVX-512 has these two of AVX2.
+// AVX-512 has these three of AVX2.
+size_t lf__dequant_fp8_groups_bf16__avx2(lf_bf16 *dst, const uint8_t *codes, const uint8_t *scales, size_t n_group,
+                                         lf_dtype dtype);
 size_t lf__dequant_fp8_scales_bf16__avx2(lf_bf16 *dst, const uint8_t *codes, const float *scales, size_t n,
                                          lf_dtype dtype);
 void lf__dequant_fp4_bf16__avx2(lf_bf16 *dst, const uint8_t *packed, size_t n, float scale);

@@ -41,6 +41,18 @@ static size_t dequant_fp8_scales_bf16__ref(lf_bf16 *dst, const uint8_t *codes, c
     return n_nan;
 }
 
+static size_t dequant_fp8_groups_bf16__ref(lf_bf16 *dst, const uint8_t *codes, const uint8_t *scales, size_t n_group,
+                                           lf_dtype dtype)
+{
+    size_t n_nan = 0;
+    for (size_t g = 0; g < n_group; g++) {
+        lf_bf16 *to = (lf_bf16 *)(void *)((char *)dst + 2 * LF_MX_GROUP * g);
+        float scale = lf_fp8_to_f32(LF_DTYPE_F8_E8M0, scales[g]);
+        n_nan += dequant_fp8_bf16__ref(to, codes + LF_MX_GROUP * g, LF_MX_GROUP, scale, dtype);
+    }
+    return n_nan;
+}
+
 static void dequant_fp4_bf16__ref(lf_bf16 *dst, const uint8_t *packed, size_t n, float scale)
 {
     for (size_t i = 0; i < n; i++) {
@@ -81,6 +93,7 @@ static void convert_f16_f32__ref(float *dst, const lf_f16 *src, size_t n)
 
 const lf__num_kernels lf__num_kernels__ref = {
     .dequant_fp8_bf16 = dequant_fp8_bf16__ref,
+    .dequant_fp8_groups_bf16 = dequant_fp8_groups_bf16__ref,
     .dequant_fp8_scales_bf16 = dequant_fp8_scales_bf16__ref,
     .dequant_fp4_bf16 = dequant_fp4_bf16__ref,
     .convert_f32_bf16 = convert_f32_bf16__ref,

@@ -87,6 +87,20 @@ static float scale_value(const job *j, int64_t i)
     return value;
 }
 
+// scales[0..n) = scales [at, at + n).
+static void load_scales(const job *j, int64_t at, int64_t n, float *scales)
+{
+    const lf_stored_tensor *scale = j->tensor->scale;
+    bool is_exact = j->rounding == LF_DEQUANT_EXACT;
+    if (scale->dtype == LF_DTYPE_F32 && is_exact) {
+        memcpy(scales, scale->data + 4 * at, (size_t)n * sizeof *scales);
+    } else if (scale->dtype == LF_DTYPE_BF16) { // exact under both roundings
+        lf_convert_bf16_f32(scales, (const lf_bf16 *)(const void *)(scale->data + 2 * at), (size_t)n);
+    } else {
+        for (int64_t i = 0; i < n; i++) scales[i] = scale_value(j, at + i);
+    }
+}
+
 static void note(lf_dequant_report *report, uint64_t *counter, uint64_t n, int64_t row, int64_t col)
 {
     if (report->n_nan_code + report->n_bad_scale + report->n_overflow == 0) {
@@ -154,14 +168,35 @@ static void dequant_columns(const job *j, const code_row *codes, lf_bf16 *dst, i
     float scales[CHUNK];
     for (int64_t done = 0; done < n; done += CHUNK) {
         int64_t count = LF_MIN(n - done, (int64_t)CHUNK), first = col + done;
-        for (int64_t i = 0; i < count; i++) {
-            scales[i] = scale_value(j, at + done + i);
+        bool all_plain = true;
+        load_scales(j, at + done, count, scales);
+        for (int64_t i = 0; i < count; i++) all_plain &= is_plain(codes->dtype, scales[i]);
+        for (int64_t i = 0; !all_plain && i < count; i++) {
             if (!is_plain(codes->dtype, scales[i])) inspect(j, codes, 1, scales[i], row, first + i);
         }
         size_t n_nan =
             lf_dequant_fp8_scales_bf16(dst + done, codes->bytes + first, scales, (size_t)count, codes->dtype);
         note_nan(j, codes, n_nan, row, first);
     }
+}
+
+// Whole groups of MXFP8 from column `col` on, the first with scale number `at`; returns the columns done, 0 when there
+// is something to look at or the layout is another.
+static int64_t dequant_groups(const job *j, const code_row *codes, lf_bf16 *dst, int64_t n, int64_t at, int64_t row,
+                              int64_t col)
+{
+    enum { LARGEST_PLAIN = 236 }; // 2^109, see is_plain
+    const lf_logical_tensor *tensor = j->tensor;
+    bool is_e8m0 = tensor->scale->dtype == LF_DTYPE_F8_E8M0 || tensor->scale->dtype == LF_DTYPE_U8;
+    if (!is_e8m0 || tensor->block_cols != LF_MX_GROUP || codes->is_fp4 || col % LF_MX_GROUP) return 0;
+    const uint8_t *scales = tensor->scale->data + at;
+    int64_t n_group = n / LF_MX_GROUP;
+    uint8_t largest = 0;
+    for (int64_t i = 0; i < n_group; i++) largest = LF_MAX(largest, scales[i]);
+    if (largest > LARGEST_PLAIN || codes->dtype == LF_DTYPE_F8_E5M2) return 0;
+    note_nan(j, codes, lf_dequant_fp8_groups_bf16(dst, codes->bytes + col, scales, (size_t)n_group, codes->dtype), row,
+             col);
+    return n_group * LF_MX_GROUP;
 }
 
 static void dequant_row(const job *j, int64_t row, int64_t col, int64_t n, lf_bf16 *dst)
@@ -176,8 +211,10 @@ static void dequant_row(const job *j, int64_t row, int64_t col, int64_t n, lf_bf
         dequant_columns(j, &codes, dst, n, scale_row + col, row, col);
         return;
     }
-    int64_t block = col / tensor->block_cols, end = (block + 1) * tensor->block_cols;
-    for (int64_t done = 0; done < n; block++, end += tensor->block_cols) {
+    int64_t block = col / tensor->block_cols;
+    int64_t done = dequant_groups(j, &codes, dst, n, scale_row + block, row, col);
+    block += done / tensor->block_cols;
+    for (int64_t end = (block + 1) * tensor->block_cols; done < n; block++, end += tensor->block_cols) {
         int64_t length = LF_MIN(n, end - col) - done;
         dequant_stretch(j, &codes, dst + done, length, scale_value(j, scale_row + block), row, col + done);
         done += length;

@@ -10,8 +10,6 @@
 #include "base/mem.h"
 #include "quant/quant_int.h"
 
-enum { MX_GROUP = 32 };
-
 typedef struct reading {
     lf_scale_layout layout;
     int64_t chunk_rows, block_rows, block_cols;
@@ -133,7 +131,7 @@ static void try_all(choice *c)
 {
     bool is_mx = c->scale->dtype == LF_DTYPE_F8_E8M0 || c->scale->dtype == LF_DTYPE_U8;
     bool is_mx_only = c->is_fp4 || c->scale->dtype == LF_DTYPE_U8;
-    if (is_mx) try_block(c, (lf__block){1, MX_GROUP});
+    if (is_mx) try_block(c, (lf__block){1, LF_MX_GROUP});
     if (is_mx_only) return;
     for (size_t i = 0; i < c->config->n_block; i++) {
         try_block(c, c->config->blocks[i]);
@@ -163,7 +161,7 @@ void lf__layout_expected(const lf__quant_config *config, const lf_stored_tensor 
     if (weight->rank == 3) snprintf(lead, sizeof lead, "%lld, ", (long long)weight->shape[0]);
     if (weight->dtype == LF_DTYPE_I8 || weight->dtype == LF_DTYPE_U8) {
         snprintf(dst, dst_bytes, "[%lld, %lld] F8_E8M0, one scale for %d values of packed FP4", rows,
-                 cols / (MX_GROUP / 2), MX_GROUP);
+                 cols / (LF_MX_GROUP / 2), LF_MX_GROUP);
     } else if ((weight->rank == 2 || weight->rank == 3) && config->n_block) {
         lf__block block = config->blocks[0];
         snprintf(dst, dst_bytes, "[%s%lld, %lld] for [%s%lld, %lld] in blocks of %lldx%lld", lead,
@@ -229,7 +227,7 @@ static void report_misfit(const choice *c, lf_findings *findings)
     bool is_per_row = last > 0 && c->scale_rank == c->weight->rank && c->scale_shape[last - 1] == c->rows_per_item;
     if (is_mx && is_per_row && c->scale_shape[last] > 1) {
         snprintf(expected, sizeof expected, "%lld scales for a row of %lld values, groups of %d",
-                 (long long)(c->n_col / MX_GROUP), (long long)c->n_col, MX_GROUP);
+                 (long long)(c->n_col / LF_MX_GROUP), (long long)c->n_col, LF_MX_GROUP);
         add(findings, "group-size", c->scale, expected, found,
             "no published format has groups of another size: get the original checkpoint",
             "the groups are not of 32 values:");

@@ -141,6 +141,34 @@ static void compare_small_kernels(const lf__num_kernels *kernels)
     }
 }
 
+// Every E8M0 scale over every code, at odd addresses.
+static void compare_groups(const lf__num_kernels *kernels)
+{
+    enum { N_GROUP = N_CODE / LF_MX_GROUP };
+    uint8_t codes[N_CODE + 1], scales[N_GROUP], expected[2 * N_CODE + 3], got[2 * N_CODE + 3];
+    for (int i = 0; i < N_CODE; i++) codes[1 + i] = (uint8_t)(i * 8 + i / 32); // special codes in some groups only
+    for (int s = 0; s < 256; s++) {
+        for (int g = 0; g < N_GROUP; g++) scales[g] = (uint8_t)(s + g * (g % 2));
+        for (size_t k = 0; k < LF_ARRAY_LENGTH(formats); k++) {
+            for (size_t n = 0; n <= N_GROUP; n++) {
+                memset(expected, 0xa5, sizeof expected);
+                memset(got, 0xa5, sizeof got);
+                size_t n_nan = 0;
+                for (size_t i = 0; i < n * LF_MX_GROUP; i++) {
+                    float scale = lf_fp8_to_f32(LF_DTYPE_F8_E8M0, scales[i / LF_MX_GROUP]);
+                    n_nan += lf__num_kernels__ref.dequant_fp8_bf16((void *)(expected + 1 + 2 * i), codes + 1 + i, 1,
+                                                                   scale, formats[k]);
+                }
+                assert_int_equal(kernels->dequant_fp8_groups_bf16((void *)(got + 1), codes + 1, scales, n, formats[k]),
+                                 n_nan);
+                assert_memory_equal(expected, got, sizeof got);
+            }
+        }
+    }
+}
+
+static void dequantizes_mx_groups_like_ref(void **state) { for_each_isa(compare_groups); }
+
 static void dequantizes_small_groups_like_ref(void **state) { for_each_isa(compare_small_kernels); }
 
 static void compare_conversions(const lf__num_kernels *kernels)
@@ -195,6 +223,7 @@ int test_num_kernels(void)
         cmocka_unit_test(dequantizes_like_ref),
         cmocka_unit_test(handles_every_tail),
         cmocka_unit_test(dequantizes_small_groups_like_ref),
+        cmocka_unit_test(dequantizes_mx_groups_like_ref),
         cmocka_unit_test(converts_like_ref),
     };
     return cmocka_run_group_tests_name("num kernels", tests, NULL, NULL);
