@@ -103,6 +103,26 @@ static void everything_wrong_is_told_at_once(void **state)
     lf_findings_fini(&findings);
 }
 
+// Two values in a byte: the table is compared with what the bytes stand for.
+static void packed_fp4_has_the_shape_of_its_values(void **state)
+{
+    synthetic s;
+    uint8_t bytes[10 * 32] = {0};
+    synthetic_begin(&s, "{\"model_type\": \"llama\", \"hidden_size\": 32, \"intermediate_size\": 10, "
+                        "\"num_hidden_layers\": 1, \"num_attention_heads\": 2, \"vocab_size\": 13}");
+    synthetic_add_all(&s, "mlp.");
+    synthetic_add(&s, "model.layers.0.mlp.up_proj.weight", LF_DTYPE_I8, 2, 10, 16, bytes);
+    synthetic_add(&s, "model.layers.0.mlp.up_proj.scale", LF_DTYPE_F8_E8M0, 2, 10, 1, bytes);
+    synthetic_add(&s, "model.layers.0.mlp.gate_proj.weight", LF_DTYPE_I8, 2, 10, 32, bytes);
+    synthetic_add(&s, "model.layers.0.mlp.gate_proj.scale", LF_DTYPE_F8_E8M0, 2, 10, 2, bytes);
+    synthetic_add(&s, "model.layers.0.mlp.down_proj.weight", LF_DTYPE_F8_E4M3, 2, 32, 10, bytes);
+    synthetic_add(&s, "model.layers.0.mlp.down_proj.weight_scale", LF_DTYPE_F32, 2, 32, 1, bytes);
+    lf_findings findings = check(&s);
+    assert_int_equal(findings.count, 1);
+    assert_finding(&findings, 0, "parameter-shape", "model.layers.0.mlp.gate_proj.weight", "[10, 32]", "[10, 64]");
+    lf_findings_fini(&findings);
+}
+
 static void stale_buffers_and_tied_heads_are_notes(void **state)
 {
     synthetic s;
@@ -162,9 +182,12 @@ static void many_parameters_are_one_merge(void **state)
 int test_check(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_complete_checkpoint_has_no_findings),  cmocka_unit_test(everything_wrong_is_told_at_once),
-        cmocka_unit_test(stale_buffers_and_tied_heads_are_notes), cmocka_unit_test(nothing_is_told_twice),
+        cmocka_unit_test(a_complete_checkpoint_has_no_findings),
+        cmocka_unit_test(everything_wrong_is_told_at_once),
+        cmocka_unit_test(stale_buffers_and_tied_heads_are_notes),
+        cmocka_unit_test(nothing_is_told_twice),
         cmocka_unit_test(many_parameters_are_one_merge),
+        cmocka_unit_test(packed_fp4_has_the_shape_of_its_values),
     };
     return cmocka_run_group_tests_name("check", tests, NULL, NULL);
 }
