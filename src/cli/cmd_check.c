@@ -75,12 +75,12 @@ enum { SHOWN_PER_CODE = 20 };
 static lf_status check_ranks(lf_preflight *pf, const check_args *args, lf_error *err)
 {
     lf_outline outline;
-    lf_split_args split = {.tensor_parallel_size = args->tensor_parallel_size,
-                           .expert_parallel_size = args->expert_parallel_size};
+    lf_topology split = {.tensor_parallel_size = args->tensor_parallel_size,
+                         .expert_parallel_size = args->expert_parallel_size};
     if (!split.expert_parallel_size)
         split.expert_parallel_size = args->expert_parallel ? split.tensor_parallel_size : 1;
     lf_outline_read(&outline, pf->config_json, pf->has_table ? &pf->config : NULL);
-    return lf_split_check(&outline, pf->quant, &split, &pf->findings, err);
+    return lf_split_check(&outline, pf->quant, split, &pf->findings, err);
 }
 
 typedef struct data_read {

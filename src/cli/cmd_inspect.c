@@ -4,12 +4,14 @@
 // whose name matches a pattern given after MODEL. It describes and does not judge: what is wrong is counted, `check`
 // says it.
 //
-// --json prints one object: model, architecture (or null), config (the numbers of config.json, or null), scheme, shards
-// [{file, bytes, tensors}], dtypes [{dtype, tensors, bytes}], tensors (count), bytes, quantized, side_tensors,
-// parameters (elements of all weights), bf16_bytes, errors, warnings; with --tensors also tensor_list [{name, dtype,
-// shape, file, offset, bytes, layout, scale}].
+// --json prints one object: model, architecture (or null), has_table, config (the numbers of config.json, or null),
+// features (array of strings), scheme, shards [{file, bytes, tensors}], dtypes [{dtype, tensors, bytes}], parts [{part,
+// tensors, parameters, bytes}], tensors (count), bytes, quantized, side_tensors, parameters (elements of all weights),
+// bf16_bytes, fp8_bytes, per_rank [{tensor_parallel_size, bf16_bytes, fp8_bytes, kv_bytes_per_token}], errors,
+// warnings; with --tensors also tensor_list [{name, dtype, shape, file, offset, bytes, layout, scale}].
 #include <fnmatch.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,7 +19,9 @@
 #include "base/mem.h"
 #include "cli/show.h"
 #include "cli/verbs.h"
+#include "model/outline.h"
 #include "model/preflight.h"
+#include "plan/census.h"
 
 typedef struct inspect_args {
     bool tensors;
@@ -32,28 +36,43 @@ static const lf_opt inspect_opts[] = {
     {.name = "json", .kind = LF_OPT_FLAG, .help = "print JSON", .offset = offsetof(inspect_args, json)},
 };
 
-typedef struct totals {
+typedef struct part_sum {
+    uint64_t n_tensor, n_parameter, bytes;
+} part_sum;
+
+// Everything that the screen and the JSON form say, except the list of tensors.
+typedef struct survey {
     size_t n_tensor[LF_DTYPE_COUNT];
     uint64_t bytes[LF_DTYPE_COUNT];
-    uint64_t n_parameter; // elements of weights, without scales and side tensors
-} totals;
+    part_sum parts[LF_PART_COUNT];
+    lf_outline outline;
+    lf_census census;
+    uint64_t fp8_bytes; // of all weights, with quantized ones as they are
+} survey;
 
-static uint64_t n_element(const lf_stored_tensor *tensor)
-{
-    return tensor->bytes * 8 / (uint64_t)lf_dtype_bits(tensor->dtype);
-}
+static const int64_t rank_counts[] = {1, 2, 4, 8, 16};
 
-static totals count(const lf_preflight *pf)
+static lf_status make_survey(survey *out, const lf_preflight *pf, lf_error *err)
 {
-    totals sums = {0};
+    *out = (survey){0};
+    lf_outline_read(&out->outline, pf->config_json, pf->has_table ? &pf->config : NULL);
+    lf_status status = lf_census_build(&out->census, &out->outline, pf->quant, err);
+    if (status) return status;
     for (size_t i = 0; i < lf_checkpoint_count(pf->checkpoint); i++) {
         const lf_stored_tensor *tensor = lf_checkpoint_tensor(pf->checkpoint, i);
-        sums.n_tensor[tensor->dtype]++;
-        sums.bytes[tensor->dtype] += tensor->bytes;
+        out->n_tensor[tensor->dtype]++;
+        out->bytes[tensor->dtype] += tensor->bytes;
     }
-    for (size_t i = 0; i < lf_quant_count(pf->quant); i++)
-        sums.n_parameter += n_element(lf_quant_tensor(pf->quant, i)->weight);
-    return sums;
+    for (size_t i = 0; i < out->census.count; i++) {
+        const lf_group *group = &out->census.groups[i];
+        uint64_t n_parameter = group->count * (uint64_t)group->n_row * (uint64_t)group->n_col;
+        part_sum *part = &out->parts[group->role.part];
+        part->n_tensor += group->count;
+        part->n_parameter += n_parameter;
+        part->bytes += group->stored_bytes;
+        out->fp8_bytes += group->first->scale ? group->stored_bytes : 2 * n_parameter;
+    }
+    return LF_OK;
 }
 
 static const char *architecture_of(const lf_preflight *pf)
@@ -98,37 +117,108 @@ static void print_tensors(const lf_preflight *pf, const char *pattern)
     printf("%zu tensors\n", n);
 }
 
-static void print_config(const lf_preflight *pf)
+static void add_feature(char features[][80], size_t *n, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+enum { MAX_FEATURES = 12 };
+
+static void add_feature(char features[][80], size_t *n, const char *format, ...)
 {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(features[(*n)++], 80, format, args);
+    va_end(args);
+}
+
+// What the model has beyond a plain decoder, a line each; returns the number.
+static size_t list_features(const lf_outline *o, char features[MAX_FEATURES][80])
+{
+    size_t n = 0;
+    if (o->max_position_embeddings)
+        add_feature(features, &n, "context of %" PRId64 " tokens", o->max_position_embeddings);
+    if (o->rope_type[0]) add_feature(features, &n, "rope scaling %s, factor %g", o->rope_type, o->rope_factor);
+    if (o->num_experts) {
+        add_feature(features, &n, "%" PRId64 " experts of %" PRId64 ", %" PRId64 " per token", o->num_experts,
+                    o->moe_intermediate_size, o->num_experts_per_tok);
+    }
+    if (o->num_experts && o->shared_intermediate_size)
+        add_feature(features, &n, "shared experts of %" PRId64, o->shared_intermediate_size);
+    if (o->kv_lora_rank) {
+        add_feature(features, &n, "latent attention: %" PRId64 " + %" PRId64 " cached values per token and layer",
+                    o->kv_lora_rank, o->qk_rope_head_dim);
+    }
+    if (o->has_linear_attention)
+        add_feature(features, &n, "linear attention in some layers: the cache is smaller than said");
+    if (o->sliding_window) add_feature(features, &n, "sliding window of %" PRId64, o->sliding_window);
+    if (o->num_mtp_layers) add_feature(features, &n, "multi-token prediction, layers: %" PRId64, o->num_mtp_layers);
+    if (o->has_vision) add_feature(features, &n, "vision");
+    if (o->has_audio) add_feature(features, &n, "audio");
+    if (o->tie_word_embeddings) add_feature(features, &n, "embedding and head are one matrix");
+    return n;
+}
+
+static void print_config(const lf_preflight *pf, const lf_outline *outline)
+{
+    char features[MAX_FEATURES][80];
     for (size_t i = 0; i < LF_ARRAY_LENGTH(config_fields); i++) {
         json_int_t value = config_value(pf, i);
         if (value > 0) printf("  %-24s %" JSON_INTEGER_FORMAT "\n", config_fields[i], value);
     }
-    if (pf->has_table) printf("  %-24s %s\n", "tie_word_embeddings", pf->config.tie_word_embeddings ? "true" : "false");
+    size_t n = list_features(outline, features);
+    for (size_t i = 0; i < n; i++) printf("  %-24s %s\n", i ? "" : "features", features[i]);
 }
 
-static void print_screen(const lf_preflight *pf, const char *model)
+static void print_parts(const survey *s)
 {
-    totals sums = count(pf);
+    char count[32], bytes[32];
+    printf("\n  %-24s %10s %14s %12s\n", "part", "tensors", "parameters", "stored");
+    for (size_t i = 0; i < LF_PART_COUNT; i++) {
+        const part_sum *part = &s->parts[i];
+        if (part->n_tensor == 0) continue;
+        printf("  %-24s %10" PRIu64 " %14s %12s\n", lf_part_name((lf_part)i), part->n_tensor,
+               lf_show_count(count, sizeof count, part->n_parameter), lf_show_bytes(bytes, sizeof bytes, part->bytes));
+    }
+    for (size_t i = 0; i < LF_DTYPE_COUNT; i++) {
+        if (s->n_tensor[i] == 0) continue;
+        printf("  %-24s %10zu %14s %12s\n", lf_dtype_name((lf_dtype)i), s->n_tensor[i], "",
+               lf_show_bytes(bytes, sizeof bytes, s->bytes[i]));
+    }
+}
+
+static void print_needs(const survey *s)
+{
+    printf("\n  %-24s %12s %12s %14s %16s\n", "ranks (tensor parallel)", "bf16 weights", "fp8 weights", "KV per token",
+           "KV of a context");
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(rank_counts); i++) {
+        char bf16[32], fp8[32], token[32], context[32];
+        lf_need need = lf_census_need(&s->census, &s->outline, (lf_topology){rank_counts[i], 1});
+        size_t kv;
+        if (!lf_mul_size(need.kv_bytes_per_token, (size_t)s->outline.max_position_embeddings, &kv)) kv = SIZE_MAX;
+        printf("  %-24" PRId64 " %12s %12s %14s %16s\n", rank_counts[i],
+               lf_show_bytes(bf16, sizeof bf16, need.bf16_bytes), lf_show_bytes(fp8, sizeof fp8, need.fp8_bytes),
+               need.kv_bytes_per_token ? lf_show_bytes(token, sizeof token, need.kv_bytes_per_token) : "?",
+               kv ? lf_show_bytes(context, sizeof context, kv) : "?");
+    }
+}
+
+static void print_screen(const lf_preflight *pf, const char *model, const survey *s)
+{
     char a[32], b[32];
     const char *architecture = architecture_of(pf);
     printf("%s\n  %-24s %s%s\n", model, "architecture", architecture ? architecture : "unknown",
            pf->has_table ? "" : " (no parameter table: cannot be run)");
-    print_config(pf);
+    print_config(pf, &s->outline);
     printf("  %-24s %s\n", "scheme", lf_quant_scheme(pf->quant));
-    printf("  %-24s %s (%" PRIu64 ")\n", "parameters", lf_show_count(a, sizeof a, sums.n_parameter), sums.n_parameter);
-    printf("  %-24s %s\n", "stored bytes", lf_show_bytes(a, sizeof a, lf_checkpoint_bytes(pf->checkpoint)));
-    printf("  %-24s %s\n", "bytes at bf16", lf_show_bytes(a, sizeof a, 2 * sums.n_parameter));
-    printf("  %-24s %zu in %zu shards; %zu quantized, %zu side tensors\n", "tensors",
-           lf_checkpoint_count(pf->checkpoint), lf_checkpoint_n_shard(pf->checkpoint), lf_quant_n_quantized(pf->quant),
-           lf_quant_n_side(pf->quant));
-    for (size_t i = 0; i < LF_DTYPE_COUNT; i++) {
-        if (sums.n_tensor[i] == 0) continue;
-        printf("    %-12s %8zu tensors %12s\n", lf_dtype_name((lf_dtype)i), sums.n_tensor[i],
-               lf_show_bytes(b, sizeof b, sums.bytes[i]));
-    }
+    printf("  %-24s %s (%" PRIu64 ")\n", "parameters", lf_show_count(a, sizeof a, s->census.n_parameter),
+           s->census.n_parameter);
+    printf("  %-24s %s in %zu tensors and %zu shards; %zu quantized, %zu side tensors\n", "stored",
+           lf_show_bytes(a, sizeof a, lf_checkpoint_bytes(pf->checkpoint)), lf_checkpoint_count(pf->checkpoint),
+           lf_checkpoint_n_shard(pf->checkpoint), lf_quant_n_quantized(pf->quant), lf_quant_n_side(pf->quant));
+    printf("  %-24s %s as bf16, %s as stored codes\n", "in memory",
+           lf_show_bytes(a, sizeof a, 2 * s->census.n_parameter), lf_show_bytes(b, sizeof b, s->fp8_bytes));
+    print_parts(s);
+    print_needs(s);
     if (pf->findings.n_error || pf->findings.n_warning) {
-        printf("  %zu errors and %zu warnings: `landfall check` lists them\n", pf->findings.n_error,
+        printf("\n  %zu errors and %zu warnings: `landfall check` lists them\n", pf->findings.n_error,
                pf->findings.n_warning);
     }
 }
@@ -170,7 +260,7 @@ static json_t *shards_json(const lf_preflight *pf)
     return list;
 }
 
-static json_t *dtypes_json(const totals *sums)
+static json_t *dtypes_json(const survey *sums)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < LF_DTYPE_COUNT; i++) {
@@ -192,23 +282,59 @@ static json_t *config_json(const lf_preflight *pf)
     return object;
 }
 
-static lf_status print_json(const lf_preflight *pf, const char *model, const inspect_args *args, const char *pattern,
-                            lf_error *err)
+static json_t *parts_json(const survey *s)
 {
-    totals sums = count(pf);
+    json_t *list = json_array();
+    for (size_t i = 0; i < LF_PART_COUNT; i++) {
+        const part_sum *part = &s->parts[i];
+        if (part->n_tensor == 0) continue;
+        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I}", "part", lf_part_name((lf_part)i), "tensors",
+                                              (json_int_t)part->n_tensor, "parameters", (json_int_t)part->n_parameter,
+                                              "bytes", (json_int_t)part->bytes));
+    }
+    return list;
+}
+
+static json_t *features_json(const lf_outline *outline)
+{
+    char features[MAX_FEATURES][80];
+    size_t n = list_features(outline, features);
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) json_array_append_new(list, lf_json_lossy_string(features[i]));
+    return list;
+}
+
+static json_t *needs_json(const survey *s)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(rank_counts); i++) {
+        lf_need need = lf_census_need(&s->census, &s->outline, (lf_topology){rank_counts[i], 1});
+        json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:I}", "tensor_parallel_size",
+                                              (json_int_t)rank_counts[i], "bf16_bytes", (json_int_t)need.bf16_bytes,
+                                              "fp8_bytes", (json_int_t)need.fp8_bytes, "kv_bytes_per_token",
+                                              (json_int_t)need.kv_bytes_per_token));
+    }
+    return list;
+}
+
+static lf_status print_json(const lf_preflight *pf, const char *model, const inspect_args *args, const char *pattern,
+                            const survey *s, lf_error *err)
+{
     const char *architecture = architecture_of(pf);
     json_t *root =
-        json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",        //
-                  "model", lf_json_lossy_string(model),                                            //
-                  "architecture", architecture ? lf_json_lossy_string(architecture) : json_null(), //
-                  "config", config_json(pf), "scheme", lf_quant_scheme(pf->quant),                 //
-                  "shards", shards_json(pf), "dtypes", dtypes_json(&sums),                         //
-                  "tensors", (json_int_t)lf_checkpoint_count(pf->checkpoint),                      //
-                  "bytes", (json_int_t)lf_checkpoint_bytes(pf->checkpoint),                        //
-                  "quantized", (json_int_t)lf_quant_n_quantized(pf->quant),                        //
-                  "side_tensors", (json_int_t)lf_quant_n_side(pf->quant),                          //
-                  "parameters", (json_int_t)sums.n_parameter,                                      //
-                  "bf16_bytes", (json_int_t)(2 * sums.n_parameter),                                //
+        json_pack("{s:o, s:o, s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I}", //
+                  "model", lf_json_lossy_string(model),                                                              //
+                  "architecture", architecture ? lf_json_lossy_string(architecture) : json_null(),                   //
+                  "has_table", pf->has_table, "config", config_json(pf),                                             //
+                  "features", features_json(&s->outline), "scheme", lf_quant_scheme(pf->quant),                      //
+                  "shards", shards_json(pf), "dtypes", dtypes_json(s), "parts", parts_json(s),                       //
+                  "tensors", (json_int_t)lf_checkpoint_count(pf->checkpoint),                                        //
+                  "bytes", (json_int_t)lf_checkpoint_bytes(pf->checkpoint),                                          //
+                  "quantized", (json_int_t)lf_quant_n_quantized(pf->quant),                                          //
+                  "side_tensors", (json_int_t)lf_quant_n_side(pf->quant),                                            //
+                  "parameters", (json_int_t)s->census.n_parameter,                                                   //
+                  "bf16_bytes", (json_int_t)(2 * s->census.n_parameter),                                             //
+                  "fp8_bytes", (json_int_t)s->fp8_bytes, "per_rank", needs_json(s),                                  //
                   "errors", (json_int_t)pf->findings.n_error, "warnings", (json_int_t)pf->findings.n_warning);
     if (root && args->tensors) json_object_set_new(root, "tensor_list", tensors_json(pf, pattern));
     return lf_show_json(root, err);
@@ -221,6 +347,7 @@ static int run_inspect(const lf_verb *verb, int argc, char **argv)
     bool is_done = false;
     lf_error err = {0};
     lf_preflight pf = {0};
+    survey found = {0};
     lf_status status = lf_opts_parse(verb, argc, argv, &args, operands, 2, &is_done, &err);
     if (status) return lf_cli_fail(verb, &err);
     if (is_done) return 0;
@@ -230,12 +357,14 @@ static int run_inspect(const lf_verb *verb, int argc, char **argv)
         return lf_cli_fail(verb, &err);
     }
     status = lf_preflight_run(&pf, operands[0], &err);
+    if (!status) status = make_survey(&found, &pf, &err);
     if (!status && args.json)
-        status = print_json(&pf, operands[0], &args, operands[1], &err);
+        status = print_json(&pf, operands[0], &args, operands[1], &found, &err);
     else if (!status && args.tensors)
         print_tensors(&pf, operands[1]);
     else if (!status)
-        print_screen(&pf, operands[0]);
+        print_screen(&pf, operands[0], &found);
+    lf_census_fini(&found.census);
     lf_preflight_fini(&pf);
     return status ? lf_cli_fail(verb, &err) : 0;
 }

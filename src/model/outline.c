@@ -46,6 +46,8 @@ static void read_numbers(lf_outline *out, const json_t *json)
         {&out->shared_intermediate_size, {"shared_expert_intermediate_size", "shared_intermediate_size"}},
         {&out->kv_lora_rank, {"kv_lora_rank"}},
         {&out->qk_rope_head_dim, {"qk_rope_head_dim"}},
+        {&out->qk_nope_head_dim, {"qk_nope_head_dim"}},
+        {&out->v_head_dim, {"v_head_dim"}},
         {&out->num_mtp_layers,
          {"num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules", "num_mtp_layers"}},
     };
@@ -62,6 +64,25 @@ static void derive(lf_outline *out, const json_t *json)
     int64_t n_shared = read_number(json, shared_keys);
     if (n_shared > 1024) n_shared = 0;
     if (!out->shared_intermediate_size) out->shared_intermediate_size = n_shared * out->moe_intermediate_size;
+}
+
+// Every layer has experts unless a key says otherwise.
+static bool has_dense_layers(const lf_outline *out, const json_t *json)
+{
+    static const char *const counts[MAX_KEYS] = {"first_k_dense_replace", "moe_layer_start_index"};
+    static const char *const steps[MAX_KEYS] = {"decoder_sparse_step", "moe_layer_freq", "interleave_moe_layer_step"};
+    if (out->num_experts == 0 || read_number(json, counts) > 0 || read_number(json, steps) > 1) return true;
+    return json_array_size(json_object_get(json, "mlp_only_layers")) > 0;
+}
+
+static void read_block(lf_outline *out, const json_t *json)
+{
+    const json_t *quantization = json_object_get(json, "quantization_config");
+    const json_t *block = json_object_get(quantization, "weight_block_size");
+    int64_t rows = json_integer_value(json_array_get(block, 0)), cols = json_integer_value(json_array_get(block, 1));
+    if (rows < 1 || cols < 1 || rows > max_number || cols > max_number) return;
+    out->block_rows = rows;
+    out->block_cols = cols;
 }
 
 static void copy_string(char *dst, size_t dst_bytes, const json_t *value)
@@ -115,6 +136,8 @@ void lf_outline_read(lf_outline *out, const json_t *json, const lf_config *confi
     copy_string(out->model_type, sizeof out->model_type, json_object_get(json, "model_type"));
     read_numbers(out, numbers);
     derive(out, numbers);
+    out->has_dense_layers = has_dense_layers(out, numbers);
+    read_block(out, json_is_object(json_object_get(json, "quantization_config")) ? json : numbers);
     read_rope(out, numbers);
     out->tie_word_embeddings = json_is_true(json_object_get(numbers, "tie_word_embeddings"));
     out->has_vision = json_is_object(json_object_get(json, "vision_config"));

@@ -24,10 +24,13 @@ typedef struct lf_outline {
     int64_t moe_intermediate_size;            // of one routed expert
     int64_t shared_intermediate_size;         // of the shared experts together
     int64_t kv_lora_rank, qk_rope_head_dim;   // multi-head latent attention: one latent vector per token is cached
-    int64_t num_mtp_layers;                   // layers for multi-token prediction that config.json promises
+    int64_t qk_nope_head_dim, v_head_dim;
+    int64_t block_rows, block_cols; // of block-quantized weights: weight_block_size; 0 when there is none
+    int64_t num_mtp_layers;         // layers for multi-token prediction that config.json promises
     double rope_theta, rope_factor;
     char rope_type[24]; // "" when positions are not scaled
     bool tie_word_embeddings;
+    bool has_dense_layers; // some layers have a feed-forward part without experts
     bool has_vision, has_audio;
     bool has_linear_attention; // some layers keep a state instead of keys and values
 } lf_outline;
@@ -71,6 +74,9 @@ typedef struct lf_role {
 
 // `name` is a logical tensor's: a weight, bias or norm, no scale. `shape` is its matrix form; a vector has n_col 1.
 lf_role lf_role_of(const lf_outline *outline, const char *name, int64_t n_row, int64_t n_col);
+
+// Whether a tensor is of a layer for multi-token prediction: named so, or past the last layer.
+bool lf_name_is_mtp(const lf_outline *outline, const char *name);
 
 // The number in "...layers.<n>..." that counts decoder layers, -1 when the name has none.
 int64_t lf_layer_of(const char *name);

@@ -88,7 +88,7 @@ static bool is_of_tower(component c)
 // What the components of a name say, in one pass.
 typedef struct reading {
     component module; // the last one that is no "weight", "bias" or number
-    bool is_tower, is_mtp, is_expert, is_attention, is_mlp, is_router, is_head, is_embedding;
+    bool is_tower, is_expert, is_attention, is_mlp, is_router, is_head, is_embedding;
 } reading;
 
 static reading read_name(const char *name)
@@ -96,7 +96,6 @@ static reading read_name(const char *name)
     reading r = {0};
     for (component c = first_component(name); c.length; c = next_component(c)) {
         r.is_tower |= is_of_tower(c);
-        r.is_mtp |= begins(c, "mtp") || begins(c, "nextn");
         r.is_expert |= is(c, "experts");
         r.is_attention |= is_one_of(c, attention_names);
         r.is_mlp |= is_one_of(c, mlp_names);
@@ -116,11 +115,23 @@ static bool has_norm(component c)
     return begins(c, "ln_");
 }
 
+bool lf_name_is_mtp(const lf_outline *outline, const char *name)
+{
+    bool is_mtp = false, is_tower = false;
+    for (component c = first_component(name); c.length; c = next_component(c)) {
+        component next = next_component(c);
+        is_tower |= is_of_tower(c);
+        is_mtp |= begins(c, "mtp") || begins(c, "nextn");
+        if (outline->num_hidden_layers && is(c, "layers") && is_number(next))
+            is_mtp |= strtoll(next.at, NULL, 10) >= outline->num_hidden_layers;
+    }
+    return is_mtp && !is_tower;
+}
+
 static lf_part part_of(const lf_outline *outline, const char *name, const reading *r)
 {
     if (r->is_tower) return LF_PART_VISION;
-    if (r->is_mtp || (outline->num_hidden_layers && lf_layer_of(name) >= outline->num_hidden_layers))
-        return LF_PART_MTP;
+    if (lf_name_is_mtp(outline, name)) return LF_PART_MTP;
     if (has_norm(r->module)) return LF_PART_NORM;
     if (r->is_expert || (r->is_mlp && r->is_router)) return LF_PART_EXPERTS;
     if (r->is_attention) return LF_PART_ATTENTION;

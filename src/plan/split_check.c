@@ -13,25 +13,12 @@
 #include "base/mem.h"
 #include "plan/plan.h"
 
-enum { MAX_GROUPS = 512, MAX_PATTERN_BYTES = 512 };
-
-// Tensors of one pattern and shape.
-typedef struct group {
-    char *pattern; // OWNED: the name with '#' for numbers
-    const lf_logical_tensor *first;
-    size_t count;
-    int64_t n_row, n_col;
-    lf_role role;
-} group;
-
 typedef struct check {
     const lf_outline *outline;
-    lf_split_args args;
+    lf_topology args;
     lf_config dims; // valid when has_heads
     bool has_heads;
     lf_findings *findings;
-    group groups[MAX_GROUPS];
-    size_t n_group;
 } check;
 
 static void note(check *c, lf_severity severity, const char *code, const char *subject, const char *expected,
@@ -80,8 +67,7 @@ static void check_sizes(check *c)
     const lf_outline *o = c->outline;
     int64_t tp = c->args.tensor_parallel_size, ep = c->args.expert_parallel_size;
     check_size(c, "num_attention_heads", o->num_attention_heads, tp, "heads-uneven", balanced);
-    bool is_all_experts = o->num_experts && o->moe_intermediate_size == o->intermediate_size;
-    if (!is_all_experts) check_size(c, "intermediate_size", o->intermediate_size, tp, "ffn-uneven", balanced);
+    if (o->has_dense_layers) check_size(c, "intermediate_size", o->intermediate_size, tp, "ffn-uneven", balanced);
     if (o->num_experts && ep == 1) {
         check_size(c, "moe_intermediate_size", o->moe_intermediate_size, tp, "ffn-uneven",
                    "nothing here; elsewhere expert parallelism keeps experts whole (--enable-expert-parallel)");
@@ -146,63 +132,6 @@ static void check_kv_heads(check *c)
 
 // --- tensors
 
-// All experts of a layer have the shapes of the first, or the table says otherwise.
-static bool is_later_expert(const char *name)
-{
-    static const char mark[] = ".experts.";
-    const char *at = strstr(name, mark);
-    return at && strncmp(at + sizeof mark - 1, "0.", 2) != 0 && at[sizeof mark - 1] >= '0' &&
-           at[sizeof mark - 1] <= '9';
-}
-
-static bool add_tensor(check *c, const lf_logical_tensor *tensor)
-{
-    char pattern[MAX_PATTERN_BYTES];
-    if (tensor->layout == LF_SCALE_BROKEN || tensor->weight->rank > 2 || is_later_expert(tensor->name)) return true;
-    if (!lf_tensor_family(pattern, sizeof pattern, tensor->name)) return true; // longer than any published name
-    int64_t shape[LF_MAX_RANK];
-    int rank = lf_logical_shape(tensor, shape);
-    int64_t n_row = rank ? shape[0] : 1, n_col = rank < 2 ? 1 : shape[1];
-    for (size_t i = c->n_group; i-- > 0;) {
-        group *g = &c->groups[i];
-        if (g->n_row != n_row || g->n_col != n_col || strcmp(g->pattern, pattern) != 0) continue;
-        g->count++;
-        return true;
-    }
-    lf_role role = lf_role_of(c->outline, tensor->name, n_row, n_col);
-    if ((role.partition == LF_PARTITION_NONE && !role.is_head_norm) || c->n_group == MAX_GROUPS) return true;
-    char *copy = strdup(pattern);
-    if (!copy) return false;
-    c->groups[c->n_group++] = (group){copy, tensor, 1, n_row, n_col, role};
-    return true;
-}
-
-// The part of a group's tensor that rank `rank` holds, along the dimension that is cut.
-static lf_range range_of(const check *c, const group *g, int64_t rank)
-{
-    lf_range none = {0, 0},
-             whole = {0, g->role.partition == LF_PARTITION_O_HEADS || g->role.partition == LF_PARTITION_FFN_COLS
-                             ? g->n_col
-                             : g->n_row};
-    lf_rank_plan plan;
-    lf_error ignored;
-    int64_t n_rank = c->args.tensor_parallel_size;
-    switch (g->role.partition) {
-    case LF_PARTITION_Q_HEADS:
-    case LF_PARTITION_KV_HEADS:
-    case LF_PARTITION_O_HEADS:
-        if (!c->has_heads || lf_rank_plan_build(&plan, &c->dims, n_rank, rank, &ignored)) return whole;
-        lf_range heads = g->role.partition == LF_PARTITION_KV_HEADS ? plan.kv_heads : plan.query_heads;
-        return (lf_range){heads.begin * g->role.unit, heads.end * g->role.unit};
-    case LF_PARTITION_FFN_ROWS:
-    case LF_PARTITION_FFN_COLS:
-        if (g->role.is_expert && c->args.expert_parallel_size > 1) return whole;
-        return lf_range_balanced(whole.end, n_rank, rank);
-    case LF_PARTITION_VOCAB: return lf_range_balanced(whole.end, n_rank, rank);
-    default: return c->args.tensor_parallel_size ? whole : none;
-    }
-}
-
 static void format_extent(char *dst, size_t dst_bytes, int64_t least, int64_t most)
 {
     if (least == most)
@@ -221,13 +150,13 @@ static void format_even(char *dst, size_t dst_bytes, int64_t n, int64_t n_rank)
 }
 
 // Parameters whose part on a rank is not 1 / n of the whole although their neighbours' is.
-static void check_even_split(check *c, const group *g)
+static void check_even_split(check *c, const lf_group *g)
 {
     int64_t n_rank = c->args.tensor_parallel_size, least = INT64_MAX, most = 0;
     bool is_kv = g->role.partition == LF_PARTITION_KV_HEADS;
     if (!is_kv && !g->role.is_head_norm) return;
     for (int64_t rank = 0; rank < n_rank; rank++) {
-        int64_t length = lf_range_length(range_of(c, g, rank));
+        int64_t length = lf_range_length(lf_group_range(g, c->outline, c->args, rank));
         if (length == 0) continue; // an idle rank
         least = LF_MIN(least, length);
         most = LF_MAX(most, length);
@@ -236,13 +165,13 @@ static void check_even_split(check *c, const group *g)
     char extent[64], even[96], message[512];
     format_extent(extent, sizeof extent, least, most);
     format_even(even, sizeof even, g->n_row, n_rank);
-    const char *last = strrchr(g->pattern, '.'), *module = g->pattern;
-    for (const char *at = g->pattern; at < last; at++) {
+    const char *last = strrchr(g->family, '.'), *module = g->family;
+    for (const char *at = g->family; at < last; at++) {
         if (*at == '.') module = at + 1;
     }
     bool is_norm = g->role.part == LF_PART_NORM || g->role.is_head_norm;
-    snprintf(message, sizeof message, "%.*s: %s expected, %s (%zu tensors)", last ? (int)(last - module) : 64, module,
-             extent, even, g->count);
+    snprintf(message, sizeof message, "%.*s: %s expected, %s (%llu tensors)", last ? (int)(last - module) : 64, module,
+             extent, even, (unsigned long long)g->count);
     note(c, LF_SEVERITY_NOTE,
          g->role.is_head_norm ? "norm-per-head"
          : is_norm            ? "norm-full-width"
@@ -254,15 +183,15 @@ static void check_even_split(check *c, const group *g)
 }
 
 // FP8 blocks, or groups, that a rank's part begins or ends inside of. Blocks of rows begin anew with each chunk.
-static void check_blocks(check *c, const group *g)
+static void check_blocks(check *c, const lf_group *g)
 {
     bool has_blocks = g->first->layout == LF_SCALE_BLOCK || g->first->layout == LF_SCALE_GROUP;
     if (!has_blocks || g->role.partition == LF_PARTITION_NONE) return;
-    bool by_cols = g->role.partition == LF_PARTITION_O_HEADS || g->role.partition == LF_PARTITION_FFN_COLS;
+    bool by_cols = lf_group_cuts_cols(g);
     int64_t block = by_cols ? g->first->block_cols : g->first->block_rows, n = by_cols ? g->n_col : g->n_row;
     int64_t n_rank = c->args.tensor_parallel_size, n_cut = 0, length = 0, chunk = by_cols ? n : g->first->chunk_rows;
     for (int64_t rank = 0; rank < n_rank; rank++) {
-        lf_range range = range_of(c, g, rank);
+        lf_range range = lf_group_range(g, c->outline, c->args, rank);
         if (lf_range_length(range) == 0 ||
             (range.begin % chunk % block == 0 && (range.end % chunk % block == 0 || range.end == n)))
             continue;
@@ -274,34 +203,31 @@ static void check_blocks(check *c, const group *g)
              by_cols ? "columns" : "rows");
     snprintf(found, sizeof found, "%" PRId64 " of %" PRId64 " %s, %.4g blocks", length, n, by_cols ? "columns" : "rows",
              (double)length / (double)block);
-    snprintf(message, sizeof message, "%" PRId64 " of %" PRId64 " ranks cut through FP8 blocks of %zu tensors", n_cut,
-             n_rank, g->count);
+    snprintf(message, sizeof message, "%" PRId64 " of %" PRId64 " ranks cut through FP8 blocks of %llu tensors", n_cut,
+             n_rank, (unsigned long long)g->count);
     note(c, LF_SEVERITY_NOTE, "blocks-cut", g->first->name, expected, found,
          "nothing here: scales are looked up by the position in the whole weight; engines that run FP8 blocks refuse",
          message);
 }
 
-lf_status lf_split_check(const lf_outline *outline, const lf_quant *quant, const lf_split_args *args,
-                         lf_findings *findings, lf_error *err)
+lf_status lf_split_check(const lf_outline *outline, const lf_quant *quant, lf_topology topology, lf_findings *findings,
+                         lf_error *err)
 {
-    if (args->tensor_parallel_size <= 1 && args->expert_parallel_size <= 1) return LF_OK;
-    check *c = calloc(1, sizeof *c);
-    if (!c) return lf_error_no_memory(err, sizeof *c);
-    c->outline = outline;
-    c->args = *args;
-    c->findings = findings;
-    c->has_heads = lf_outline_has_heads(outline);
-    if (c->has_heads) c->dims = lf_outline_dims(outline);
-    check_sizes(c);
-    if (args->tensor_parallel_size > 1) check_kv_heads(c);
-    bool has_memory = true;
-    for (size_t i = 0; has_memory && i < lf_quant_count(quant); i++)
-        has_memory = add_tensor(c, lf_quant_tensor(quant, i));
-    for (size_t i = 0; has_memory && args->tensor_parallel_size > 1 && i < c->n_group; i++) {
-        check_even_split(c, &c->groups[i]);
-        check_blocks(c, &c->groups[i]);
+    if (topology.tensor_parallel_size <= 1 && topology.expert_parallel_size <= 1) return LF_OK;
+    lf_census census;
+    lf_status status = lf_census_build(&census, outline, quant, err);
+    if (status) return status;
+    check c = {.outline = outline, .args = topology, .findings = findings, .has_heads = lf_outline_has_heads(outline)};
+    if (c.has_heads) c.dims = lf_outline_dims(outline);
+    check_sizes(&c);
+    if (topology.tensor_parallel_size > 1) check_kv_heads(&c);
+    for (size_t i = 0; topology.tensor_parallel_size > 1 && i < census.count; i++) {
+        const lf_group *group = &census.groups[i];
+        bool is_cut = group->role.partition != LF_PARTITION_NONE || group->role.is_head_norm;
+        if (!is_cut || group->first->layout == LF_SCALE_BROKEN) continue;
+        check_even_split(&c, group);
+        check_blocks(&c, group);
     }
-    for (size_t i = 0; i < c->n_group; i++) free(c->groups[i].pattern);
-    free(c);
-    return has_memory && !findings->failed ? LF_OK : lf_error_no_memory(err, 0);
+    lf_census_fini(&census);
+    return findings->failed ? lf_error_no_memory(err, 0) : LF_OK;
 }

@@ -11,12 +11,8 @@
 #include "base/finding.h"
 #include "base/status.h"
 #include "model/outline.h"
+#include "plan/census.h"
 #include "quant/quant.h"
-
-typedef struct lf_split_args {
-    int64_t tensor_parallel_size; // at least 1
-    int64_t expert_parallel_size; // 1: experts are cut like other matrices
-} lf_split_args;
 
 // Adds findings of these codes, all about one topology:
 //   ranks-idle (warning)   ranks without a part of something
@@ -26,7 +22,7 @@ typedef struct lf_split_args {
 //   split-kv, norm-per-head, norm-full-width     shapes that an even split would get wrong
 //   blocks-cut             slices that cut through FP8 blocks
 // The tensors of one name in different layers are told once. Does nothing for one rank. Fails only without memory.
-lf_status lf_split_check(const lf_outline *outline, const lf_quant *quant, const lf_split_args *args,
-                         lf_findings *findings, lf_error *err);
+lf_status lf_split_check(const lf_outline *outline, const lf_quant *quant, lf_topology topology, lf_findings *findings,
+                         lf_error *err);
 
 #endif

@@ -43,6 +43,9 @@ expect "damaged data, headers only" 0 "$landfall" check "$tmp/damaged"
 expect "damaged data, --deep" 1 "$landfall" check --deep "$tmp/damaged"
 says "the data's fault is named" "$tmp/out" "nan-code"
 expect "good data, --deep" 0 "$landfall" check --deep "$good"
+says "deep: the rate" "$tmp/out" "of data read in"
+expect "good data, --deep --json" 0 "$landfall" check --deep --json "$good"
+says "deep: digests" "$tmp/out" '"digests": {'
 
 cp -r "$good" "$tmp/short"
 shard=$tmp/short/model-00002-of-00003.safetensors
@@ -75,12 +78,16 @@ expect "bad rank count" 2 "$landfall" check "$good" --tp 0
 expect "inspect" 0 "$landfall" inspect "$good"
 says "inspect: architecture" "$tmp/out" "Qwen3ForCausalLM"
 says "inspect: parameters" "$tmp/out" "(497536)"
+says "inspect: parts" "$tmp/out" "attention"
+says "inspect: needs per rank" "$tmp/out" "ranks (tensor parallel)"
 expect "inspect a broken checkpoint" 0 "$landfall" inspect "$tmp/renamed"
 says "inspect points at check" "$tmp/out" "landfall check"
 expect "inspect --tensors" 0 "$landfall" inspect "$good" --tensors '*.1.mlp.*_scale_inv'
 says "the pattern selects" "$tmp/out" "3 tensors"
 expect "inspect --json" 0 "$landfall" inspect "$good" --json --tensors '*norm*'
 says "json: tensor list" "$tmp/out" '"name": "model.norm.weight"'
+says "json: parts" "$tmp/out" '"part": "norms"'
+says "json: needs" "$tmp/out" '"per_rank"'
 expect "pattern without --tensors" 2 "$landfall" inspect "$good" '*'
 expect "inspect nothing" 3 "$landfall" inspect "$tmp/empty"
 finish

@@ -26,6 +26,19 @@ expect "no such directory" 3 "$landfall" plan "$tmp/absent"
 says "the file is named" "$tmp/err" "config.json"
 expect "bad rank count" 2 "$landfall" plan "$tmp/model" -tp 0
 sed 's/Qwen3ForCausalLM/UnheardOfForCausalLM/' "$tmp/model/config.json" >"$tmp/config.json"
-expect "unknown architecture" 1 "$landfall" plan "$tmp"
-says "what is supported is listed" "$tmp/err" "LlamaForCausalLM"
+expect "unknown architecture, no weights" 0 "$landfall" plan "$tmp" --tp 2
+says "the weights are not known" "$tmp/out" "weights from nowhere"
+cp "$golden"/qwen3_bf16/checkpoint/*.safetensors "$tmp/"
+expect "unknown architecture with weights" 0 "$landfall" plan "$tmp" --json
+says "json: no table" "$tmp/out" '"has_table": false'
+total=$(sed -n 's/.*"weight_bytes": \([0-9]*\).*/\1/p' "$tmp/out")
+stored=$("$landfall" inspect "$tmp" --json | sed -n 's/^  "bf16_bytes": \([0-9]*\).*/\1/p')
+if [ -n "$total" ] && [ "$total" = "$stored" ]; then pass "one rank holds it all"; else fail "one rank holds it all" "$total, not $stored"; fi
+expect "KV cache of several sequences" 0 "$landfall" plan "$tmp/model" --max-model-len 1K --max-num-seqs 3
+says "their tokens" "$tmp/out" "context: 3072 tokens in 3 sequences"
+expect "sizes of other engines" 0 "$landfall" plan "$tmp/model" --tp 4
+says "what divides" "$tmp/out" "not this one: num_attention_heads 6 is not divisible by 4"
+echo '{"architectures": ["UnheardOf"], "hidden_size": 8}' >"$tmp/config.json"
+expect "no heads in config.json" 1 "$landfall" plan "$tmp"
+says "that is said" "$tmp/err" "says nothing about attention heads"
 finish

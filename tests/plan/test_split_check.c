@@ -18,9 +18,9 @@
 static void check(sparse_model *model, int64_t tp, int64_t ep)
 {
     lf_error err;
-    lf_split_args args = {.tensor_parallel_size = tp, .expert_parallel_size = ep};
+    lf_topology args = {.tensor_parallel_size = tp, .expert_parallel_size = ep};
     lf_findings_fini(&model->findings);
-    assert_int_equal(lf_split_check(&model->outline, model->quant, &args, &model->findings, &err), LF_OK);
+    assert_int_equal(lf_split_check(&model->outline, model->quant, args, &model->findings, &err), LF_OK);
     assert_int_equal(model->findings.n_error, 0);
 }
 

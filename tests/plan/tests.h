@@ -4,6 +4,7 @@
 #ifndef LF_TESTS_PLAN_H
 #define LF_TESTS_PLAN_H
 
+int test_census(void);
 int test_heads(void);
 int test_slice(void);
 int test_split_check(void);
