@@ -501,6 +501,10 @@ const lf_verb lf_verb_bench = {
     .name = "bench",
     .operands = "latency MODEL",
     .summary = "prefill and decode figures beside this machine's own limits",
+    .description =
+        "Prefill and decode figures of a model, beside the read bandwidth and the multiplication peak of the machine, "
+        "which are measured in the same run.",
+    .example = "landfall bench latency models/Qwen3-0.6B --load-format dummy --input-len 512",
     .opts = bench_opts,
     .n_opt = LF_ARRAY_LENGTH(bench_opts),
     .computes = true,

@@ -274,6 +274,14 @@ const lf_verb lf_verb_check = {
     .name = "check",
     .operands = "MODEL",
     .summary = "strict preflight: files, scales, parameters; headers only",
+    .description =
+        "Everything that can be known about a checkpoint before its data is copied or loaded: files that are missing, "
+        "truncated or foreign, weights without scales and scales without weights, shapes and block sizes, names and "
+        "shapes against the parameter table of the architecture, tokenizer and chat template, and the partition over "
+        "any number of ranks. All findings come at once, each with what was expected, what was found and what to do."
+        "\n\n"
+        "Only headers and JSON are read; with --deep all data too.",
+    .example = "landfall check models/DeepSeek-V3 --tensor-parallel-size 16 --sarif check.sarif",
     .opts = check_opts,
     .n_opt = LF_ARRAY_LENGTH(check_opts),
     .run = run_check,

@@ -264,6 +264,13 @@ const lf_verb lf_verb_convert = {
     .name = "convert",
     .operands = "MODEL OUT",
     .summary = "FP8 to bf16 directory; streaming, resumable, atomic",
+    .description =
+        "Writes a directory in bf16 that transformers, vLLM and llama.cpp's converter load as it is. Memory is "
+        "constant, "
+        "whatever the size of the checkpoint. Every file appears complete or not at all; the same command run again "
+        "goes on where an earlier one was stopped, even by a kill. Nothing is converted from a checkpoint that does "
+        "not pair, and free space is checked before anything is written.",
+    .example = "landfall convert models/Qwen3-8B-FP8 Qwen3-8B-bf16 --verify",
     .opts = convert_opts,
     .n_opt = LF_ARRAY_LENGTH(convert_opts),
     .run = run_convert,

@@ -373,6 +373,11 @@ const lf_verb lf_verb_inspect = {
     .name = "inspect",
     .operands = "MODEL",
     .summary = "what a model directory holds: architecture, scheme, sizes",
+    .description =
+        "What a model directory is, on one screen: architecture, sizes, quantization scheme, data types. It describes "
+        "and "
+        "does not judge: what is wrong is counted, and landfall check says it. Only headers and JSON are read.",
+    .example = "landfall inspect models/Qwen3-8B-FP8 --tensors '*.mlp.*'",
     .opts = inspect_opts,
     .n_opt = LF_ARRAY_LENGTH(inspect_opts),
     .run = run_inspect,

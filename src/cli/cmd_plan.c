@@ -408,6 +408,11 @@ const lf_verb lf_verb_plan = {
     .name = "plan",
     .operands = "MODEL",
     .summary = "what each rank holds, replicated KV heads, memory per rank, sizes that work",
+    .description =
+        "What each rank of a tensor-parallel group would hold: query heads, KV heads (replicated ones are marked), the "
+        "part of the feed-forward layers and of the vocabulary, and the memory for weights and for keys and values. "
+        "Only config.json is read.",
+    .example = "landfall plan models/Qwen3-8B-FP8 --tensor-parallel-size 3 --max-model-len 32K",
     .opts = plan_opts,
     .n_opt = LF_ARRAY_LENGTH(plan_opts),
     .run = run_plan,

@@ -230,6 +230,9 @@ const lf_verb lf_verb_run = {
     .name = "run",
     .operands = "MODEL",
     .summary = "generate in the terminal",
+    .description =
+        "Loads a model, dequantizing FP8 on the way, and prints its answer to one prompt as it is generated.",
+    .example = "landfall run models/landfall-tiny-qwen3-fp8 -p 'What is the capital of France?'",
     .opts = run_opts,
     .n_opt = LF_ARRAY_LENGTH(run_opts),
     .computes = true,

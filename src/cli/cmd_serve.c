@@ -307,6 +307,12 @@ const lf_verb lf_verb_serve = {
     .name = "serve",
     .operands = "MODEL",
     .summary = "OpenAI-compatible server",
+    .description =
+        "An HTTP server with the OpenAI API: /v1/models, /v1/chat/completions, /v1/completions, and /tokenize, "
+        "/detokenize, /health, /version, /metrics beside them. Flags are spelled as vLLM spells them. It says that it "
+        "is ready only after it has generated a token.\n\n"
+        "SIGTERM finishes running requests, then exits with 0.",
+    .example = "landfall serve models/landfall-tiny-qwen3-fp8 --port 8000",
     .opts = serve_opts,
     .n_opt = LF_ARRAY_LENGTH(serve_opts),
     .computes = true,

@@ -155,6 +155,14 @@ const lf_verb lf_verb_verify = {
     .name = "verify",
     .operands = "MODEL",
     .summary = "bring a checkpoint up: check, dummy gate, real gate, report, sign-off",
+    .description =
+        "Brings a checkpoint up and collects the evidence: the preflight of landfall check, gate A with dummy weights, "
+        "gate B with the real weights, and a report for people (report.md) and for programs (report.json). Both gates "
+        "speak to a server over HTTP only.\n\n"
+        "Sign-off is computed from the steps: dummy weights alone, a failed or skipped mandatory step, or a report "
+        "that was edited afterwards never get there.",
+    .example = "landfall verify models/landfall-tiny-qwen3-fp8 --output-dir verify-output\n"
+               "landfall verify --recheck verify-output/report.json",
     .opts = verify_opts,
     .n_opt = LF_ARRAY_LENGTH(verify_opts),
     .run = run_verify,

@@ -30,9 +30,9 @@ static void print_help(FILE *stream)
 
 // Threads that wait for each other at the end of a loop spin for some microseconds and then sleep. Spinning as long as
 // libgomp does by itself makes a small model a hundred times slower beside one busy program; not spinning at all makes
-// it three times slower on an idle machine, because waking a thread takes longer than its work. libgomp reads its policy
-// when it is loaded, before main() runs, so the program starts itself once more with it, unless the user has chosen one.
-// Only for verbs that compute: the others answer at once.
+// it three times slower on an idle machine, because waking a thread takes longer than its work. libgomp reads its
+// policy when it is loaded, before main() runs, so the program starts itself once more with it, unless the user has
+// chosen one. Only for verbs that compute: the others answer at once.
 static void settle_waiting(const lf_verb *verb, char **argv)
 {
     if (!verb->computes || getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;

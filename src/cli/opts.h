@@ -30,7 +30,7 @@ typedef struct lf_opt {
     const char *name;  // without dashes: "tensor-parallel-size"
     const char *alias; // second spelling with its dashes, "-tp"; NULL when there is none
     lf_opt_kind kind;
-    const char *metavar; // "N"; NULL for flags
+    const char *metavar; // "N"; NULL for flags. After FILE, REPORT and DIR the shells complete paths.
     const char *help;    // one line
     size_t offset;       // of the value in the verb's argument struct
     int64_t min, max;    // INT, SIZE, REAL; both 0: no limits
@@ -41,6 +41,8 @@ typedef struct lf_verb {
     const char *name;
     const char *operands; // "MODEL", "MODEL OUT", "" ...
     const char *summary;  // one line
+    // For the manual page: paragraphs separated by an empty line, and commands to try (NULL: none).
+    const char *description, *example;
     const lf_opt *opts;
     size_t n_opt;
     bool computes; // runs parallel loops over a model: see settle_waiting() in main.c
