@@ -138,9 +138,11 @@ static int64_t count_mtp_layers(const lf_preflight *pf, const lf_outline *outlin
         }
         if (n) return n;
     }
-    for (size_t i = 0; i < lf_checkpoint_count(pf->checkpoint); i++) { // an unusual name
-        const lf_stored_tensor *tensor = lf_checkpoint_tensor(pf->checkpoint, i);
-        if (lf_role_of(outline, tensor->name, 1, 1).part == LF_PART_MTP) return outline->num_mtp_layers;
+    snprintf(prefix, sizeof prefix, ".layers.%" PRId64 ".", outline->num_hidden_layers); // below a root of another name
+    for (size_t i = 0; i < lf_checkpoint_count(pf->checkpoint); i++) {
+        const char *name = lf_checkpoint_tensor(pf->checkpoint, i)->name;
+        bool is_likely = strstr(name, "mtp") || strstr(name, "nextn") || strstr(name, prefix);
+        if (is_likely && lf_name_is_mtp(outline, name)) return outline->num_mtp_layers;
     }
     return 0;
 }

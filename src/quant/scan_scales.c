@@ -99,7 +99,7 @@ static uint64_t count_large(const lf_stored_tensor *scale, const lf__scale_stats
 
 static void check_spike(const lf_logical_tensor *tensor, const lf__scale_stats *stats, lf_findings *findings)
 {
-    if (stats->n < 4 || stats->n_bad == stats->n || log2(stats->max) - stats->mean_log2 < spike_log2) return;
+    if (stats->n < 4 || stats->n_bad == stats->n || log2((double)stats->max) - stats->mean_log2 < spike_log2) return;
     if (tensor->layout == LF_SCALE_GROUP || count_large(tensor->scale, stats) > stats->n / 100 + 1) return;
     char expected[64], found[64];
     snprintf(expected, sizeof expected, "about %.3g, the mean", exp2(stats->mean_log2));

@@ -60,7 +60,9 @@ static void misses_promised_layers(void **state)
     assert_mtp(3, "x", "0");
     assert_mtp(1, "model.layers.2.eh_proj.weight", NULL);
     assert_mtp(2, "model.layers.2.eh_proj.weight", "1");
-    assert_mtp(1, "model.layers.20.eh_proj.weight", NULL); // past the last layer, whatever its number
+    assert_mtp(1, "model.layers.20.eh_proj.weight", "0"); // another number is another mistake
+    assert_mtp(1, "decoder.layers.2.eh_proj.weight", NULL);
+    assert_mtp(1, "vision.layers.2.eh_proj.weight", "0");
     assert_mtp(1, "layers.2.eh_proj.weight", NULL);
     assert_mtp(1, "mtp.0.e_proj.weight", NULL);
     assert_mtp(1, "model.mtp_block.fc.weight", NULL);
