@@ -2,6 +2,7 @@
 //
 // Names of companion tensors (the catalog's section 9.2) and finding them. The lists are closed: a name that only
 // resembles a scale is reported by the caller, because a scale that is silently dropped leaves raw codes behind.
+#include <assert.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -87,27 +88,66 @@ bool lf__looks_like_scale(const char *name)
            strncmp(last, "qscale_", 7) == 0;
 }
 
+// What a companion's last component is made of: the weight's and something appended, or something in its place.
+static const char *const appended[] = {"_scale_inv", "_scale", "_scales_inv"};
+static const char *const replacing_weight[] = {"scale", "qscale_weight", "scale_weight"};
+static const char qdata[] = "_weight_qdata", qdata_scale[] = "_weight_scale";
+static_assert(LF_ARRAY_LENGTH(appended) + LF_ARRAY_LENGTH(replacing_weight) <= LF__MAX_CANDIDATES, "every candidate");
+
 bool lf__scale_candidate(const char *name, size_t k, lf_buf *buf)
 {
-    static const char *const appended[] = {"_scale_inv", "_scale", "_scales_inv"};
-    static const char *const replacing_weight[] = {"scale", "qscale_weight", "scale_weight"};
-    static const char *const replacing_qdata[] = {"_weight_scale"};
+    const char *last = last_component(name);
     lf_buf_clear(buf);
-    if (lf__has_suffix(name, "._weight_qdata")) {
-        if (k >= LF_ARRAY_LENGTH(replacing_qdata)) return false;
-        lf_buf_append(buf, name, strlen(name) - strlen("_weight_qdata"));
-        lf_buf_puts(buf, replacing_qdata[k]);
-        return true;
+    lf_buf_append(buf, name, (size_t)(last - name));
+    if (strcmp(last, qdata) == 0) {
+        lf_buf_puts(buf, qdata_scale);
+        return k == 0;
     }
     if (k < LF_ARRAY_LENGTH(appended)) {
-        lf_buf_puts(buf, name);
+        lf_buf_puts(buf, last);
         lf_buf_puts(buf, appended[k]);
         return true;
     }
     k -= LF_ARRAY_LENGTH(appended);
-    if (k >= LF_ARRAY_LENGTH(replacing_weight) || !lf__has_suffix(name, ".weight")) return false;
-    lf_buf_append(buf, name, strlen(name) - strlen("weight"));
+    if (k >= LF_ARRAY_LENGTH(replacing_weight) || strcmp(last, "weight") != 0 || last == name) return false;
     lf_buf_puts(buf, replacing_weight[k]);
+    return true;
+}
+
+// The number of the candidate that a neighbour's last component is, for a weight whose last component is `last`;
+// LF__MAX_CANDIDATES when it is none.
+static size_t candidate_of(const char *last, const char *other)
+{
+    if (strcmp(last, qdata) == 0) return strcmp(other, qdata_scale) == 0 ? 0 : LF__MAX_CANDIDATES;
+    size_t n = strlen(last);
+    for (size_t k = 0; k < LF_ARRAY_LENGTH(appended) && strncmp(other, last, n) == 0; k++) {
+        if (strcmp(other + n, appended[k]) == 0) return k;
+    }
+    for (size_t k = 0; k < LF_ARRAY_LENGTH(replacing_weight) && strcmp(last, "weight") == 0; k++) {
+        if (strcmp(other, replacing_weight[k]) == 0) return LF_ARRAY_LENGTH(appended) + k;
+    }
+    return LF__MAX_CANDIDATES;
+}
+
+bool lf__companions_near(const lf_checkpoint *checkpoint, size_t i, uint32_t found[LF__MAX_CANDIDATES])
+{
+    enum { REACH = 16 }; // tensors of one module; more are looked up by name
+    const char *name = lf_checkpoint_tensor(checkpoint, i)->name, *last = last_component(name);
+    size_t n_prefix = (size_t)(last - name), n = lf_checkpoint_count(checkpoint);
+    if (n_prefix == 0) return false;
+    for (size_t k = 0; k < LF__MAX_CANDIDATES; k++) found[k] = UINT32_MAX;
+    for (int direction = -1; direction <= 1; direction += 2) {
+        size_t at = i;
+        for (size_t step = 0;; step++) {
+            if (direction < 0 ? at == 0 : at + 1 == n) break;
+            at = direction < 0 ? at - 1 : at + 1;
+            const char *other = lf_checkpoint_tensor(checkpoint, at)->name;
+            if (strncmp(other, name, n_prefix) != 0) break;
+            if (step == REACH) return false;
+            size_t k = candidate_of(last, other + n_prefix);
+            if (k < LF__MAX_CANDIDATES) found[k] = (uint32_t)at;
+        }
+    }
     return true;
 }
 

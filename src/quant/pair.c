@@ -4,15 +4,17 @@
 // headers alone (lesson L4: what is unpaired is refused before data is read). The decision per tensor comes from its
 // dtype and its companions; what the shapes then mean is decided in layout.c. The one scale that has many weights is
 // that of an n-gram table (layout L7).
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/par.h"
 #include "quant/quant_int.h"
 
-enum { MAX_CANDIDATES = 8 };
 enum { FATE_LOGICAL, FATE_SCALE, FATE_SIDE, FATE_REFUSED };
+#define NO_TENSOR UINT32_MAX
 enum { CANDIDATE_DOT_SCALE = 3 }; // lf__scale_candidate's number of "X.scale"
 
 typedef struct pairing {
@@ -20,14 +22,18 @@ typedef struct pairing {
     const lf_checkpoint *checkpoint;
     const lf__quant_config *config;
     lf_findings *findings;
-    uint8_t *role;                      // of each stored tensor: lf__role
-    uint8_t *is_weight;                 // FP8, or packed FP4: needs a scale
-    uint8_t *fate;                      // of each stored tensor: one of FATE_
-    uint32_t *scale_of;                 // weight -> its scale, UINT32_MAX: none
-    uint8_t *is_missing;                // weights without any scale
-    size_t n_candidate[MAX_CANDIDATES]; // how often the k-th companion name was found
-    uint8_t *is_broken;                 // weights without a usable scale
-    lf_buf name;                        // of a companion that is looked for
+    uint8_t *role;                          // of each stored tensor: lf__role
+    uint8_t *is_weight;                     // FP8, or packed FP4: needs a scale
+    uint8_t *fate;                          // of each stored tensor: one of FATE_
+    uint32_t *scale_of;                     // weight -> its scale, NO_TENSOR: none
+    uint8_t *is_missing;                    // weights without any scale
+    size_t n_candidate[LF__MAX_CANDIDATES]; // how often the k-th companion name was found
+    uint8_t *is_broken;                     // weights without a usable scale
+    lf_buf name;                            // of a companion that is looked for
+    uint32_t *weights;                      // [n_weight] those of is_weight, in order
+    size_t n_weight;
+    uint32_t (*companions)[LF__MAX_CANDIDATES]; // [n_weight] of its k-th candidate name, or NO_TENSOR
+    atomic_bool lacks_memory;                   // set by any thread
     struct {
         size_t count;
         const char *first;
@@ -59,7 +65,7 @@ static void report_missing(pairing *p, size_t i)
     const lf_stored_tensor *weight = tensor_at(p, i);
     char shape[128], expected[512], found[LF_ERROR_FIELD_BYTES];
     size_t usual = 0;
-    for (size_t k = 1; k < MAX_CANDIDATES; k++) {
+    for (size_t k = 1; k < LF__MAX_CANDIDATES; k++) {
         if (p->n_candidate[k] > p->n_candidate[usual]) usual = k;
     }
     bool has_usual = lf__shared_scale_name(weight->name, &p->name) ||
@@ -89,25 +95,47 @@ static bool is_taken(pairing *p, size_t scale, size_t i)
     return true;
 }
 
-// Companions of weight i: how many, and the first. All of them count as used, so that an ambiguity is told once.
-static size_t find_scales(pairing *p, size_t i, size_t *first, char *names, size_t names_bytes)
+static void name_roles(void *ctx, size_t begin, size_t end, int thread)
 {
-    size_t count = 0, used = 0;
-    names[0] = '\0';
-    for (size_t k = 0; k < MAX_CANDIDATES && lf__scale_candidate(tensor_at(p, i)->name, k, &p->name); k++) {
-        if (lf_buf_failed(&p->name)) {
-            p->findings->failed = true;
-            return 0;
+    const pairing *p = ctx;
+    const char *reason;
+    for (size_t i = begin; i < end; i++) p->role[i] = (uint8_t)lf__role_of(tensor_at(p, i)->name, &reason);
+}
+
+// The companions of weights [begin, end): looking names up is most of the work of pairing, and writes nothing shared.
+static void find_companions(void *ctx, size_t begin, size_t end, int thread)
+{
+    pairing *p = ctx;
+    lf_buf name = LF_BUF_INIT;
+    for (size_t w = begin; w < end; w++) {
+        size_t i = p->weights[w];
+        if (lf__companions_near(p->checkpoint, i, p->companions[w])) continue;
+        bool more = true;
+        for (size_t k = 0; k < LF__MAX_CANDIDATES; k++) {
+            more = more && lf__scale_candidate(tensor_at(p, i)->name, k, &name);
+            if (more && lf_buf_failed(&name)) atomic_store(&p->lacks_memory, true);
+            size_t found = more ? lf__find_near(p->checkpoint, i, lf_buf_text(&name)) : SIZE_MAX;
+            p->companions[w][k] = found == SIZE_MAX ? NO_TENSOR : (uint32_t)found;
         }
-        size_t found = lf__find_near(p->checkpoint, i, lf_buf_text(&p->name));
-        if (found == SIZE_MAX || p->fate[found] == FATE_SIDE) continue;
+    }
+    lf_buf_fini(&name);
+}
+
+// Companions of weight number w: how many, and the first. All of them count as used, so that an ambiguity is told once.
+static size_t take_scales(pairing *p, size_t w, size_t *first, char *names, size_t names_bytes)
+{
+    size_t count = 0, used = 0, i = p->weights[w];
+    names[0] = '\0';
+    for (size_t k = 0; k < LF__MAX_CANDIDATES; k++) {
+        size_t found = p->companions[w][k];
+        if (found == NO_TENSOR || p->fate[found] == FATE_SIDE) continue;
         p->is_broken[i] |= is_taken(p, found, i);
         if (count++ == 0) *first = found;
         p->n_candidate[k]++;
         p->fate[found] = FATE_SCALE;
-        const char *last = strrchr(lf_buf_text(&p->name), '.');
+        const char *name = tensor_at(p, found)->name, *last = strrchr(name, '.');
         int length = used < names_bytes ? snprintf(names + used, names_bytes - used, "%s%s", count > 1 ? ", " : "",
-                                                   last ? last + 1 : lf_buf_text(&p->name))
+                                                   last ? last + 1 : name)
                                         : 0;
         used += length > 0 ? (size_t)length : 0;
     }
@@ -138,11 +166,12 @@ static bool is_layout_known(pairing *p, size_t i, const lf_stored_tensor *scale,
     return false;
 }
 
-static void pair_weight(pairing *p, size_t i)
+static void pair_weight(pairing *p, size_t w)
 {
+    size_t i = p->weights[w], at = 0, shared = SIZE_MAX;
     const lf_stored_tensor *weight = tensor_at(p, i);
     char names[256];
-    size_t at = 0, count = find_scales(p, i, &at, names, sizeof names), shared = SIZE_MAX;
+    size_t count = take_scales(p, w, &at, names, sizeof names);
     if (count == 0) shared = find_shared_scale(p, i);
     bool was_broken = p->is_broken[i];
     p->is_broken[i] = true; // unless everything below passes
@@ -222,7 +251,7 @@ static void check_leftover_scale(pairing *p, size_t i)
 {
     const lf_stored_tensor *scale = tensor_at(p, i);
     lf__role role = (lf__role)p->role[i];
-    if (p->fate[i] != FATE_LOGICAL || p->is_broken[i] || p->scale_of[i] != UINT32_MAX) return;
+    if (p->fate[i] != FATE_LOGICAL || p->is_broken[i] || p->scale_of[i] != NO_TENSOR) return;
     bool is_e8m0 = scale->dtype == LF_DTYPE_F8_E8M0; // a format of scales only
     bool is_odd = role == LF__ROLE_PLAIN && !is_e8m0 && lf__looks_like_scale(scale->name);
     if (role == LF__ROLE_PLAIN && !is_odd && !is_e8m0) return;
@@ -337,7 +366,7 @@ static bool collect_logical(pairing *p)
         if (!tensor.name) return false;
         if (p->is_broken[i]) {
             tensor.layout = LF_SCALE_BROKEN;
-        } else if (p->scale_of[i] != UINT32_MAX) {
+        } else if (p->scale_of[i] != NO_TENSOR) {
             tensor.scale = tensor_at(p, p->scale_of[i]);
             lf__layout_choose(p->config, tensor.weight, tensor.scale, p->findings, &tensor); // it passed before
             quant->n_quantized++;
@@ -420,7 +449,8 @@ static void check_raw_cast(const pairing *p, size_t n_weight)
 
 lf_status lf__pair(lf_quant *quant, const lf__quant_config *config, lf_findings *findings, lf_error *err)
 {
-    size_t n = lf_checkpoint_count(quant->checkpoint), n_weight = 0;
+    enum { GRAIN = 512 }; // tensors that are worth another thread
+    size_t n = lf_checkpoint_count(quant->checkpoint);
     lf_status status = LF_OK;
     pairing p = {.quant = quant, .checkpoint = quant->checkpoint, .config = config, .findings = findings};
     p.role = calloc(n ? n : 1, sizeof *p.role);
@@ -428,31 +458,34 @@ lf_status lf__pair(lf_quant *quant, const lf__quant_config *config, lf_findings 
     p.is_weight = calloc(n ? n : 1, sizeof *p.is_weight);
     p.is_broken = calloc(n ? n : 1, sizeof *p.is_broken);
     p.is_missing = calloc(n ? n : 1, sizeof *p.is_missing);
-    p.scale_of = lf_realloc_array(NULL, n, sizeof *p.scale_of);
-    if (!p.role || !p.fate || !p.is_weight || !p.is_broken || !p.is_missing || !p.scale_of) {
+    p.scale_of = lf_realloc_array(NULL, LF_MAX(n, (size_t)1), sizeof *p.scale_of);
+    p.weights = lf_realloc_array(NULL, LF_MAX(n, (size_t)1), sizeof *p.weights);
+    if (!p.weights || !p.role || !p.fate || !p.is_weight || !p.is_broken || !p.is_missing || !p.scale_of) {
         status = lf_error_no_memory(err, 0);
         goto out;
     }
+    lf_par_for(n, GRAIN, name_roles, &p);
     for (size_t i = 0; i < n; i++) {
-        const char *reason;
-        p.scale_of[i] = UINT32_MAX;
-        p.role[i] = (uint8_t)lf__role_of(lf_checkpoint_tensor(p.checkpoint, i)->name, &reason);
+        p.scale_of[i] = NO_TENSOR;
         classify(&p, i);
+        if (p.is_weight[i]) p.weights[p.n_weight++] = (uint32_t)i;
     }
-    for (size_t i = 0; i < n; i++) {
-        if (!p.is_weight[i]) continue;
-        n_weight++;
-        pair_weight(&p, i);
+    p.companions = lf_realloc_array(NULL, LF_MAX(p.n_weight, (size_t)1), sizeof *p.companions);
+    if (!p.companions) {
+        status = lf_error_no_memory(err, 0);
+        goto out;
     }
+    lf_par_for(p.n_weight, GRAIN, find_companions, &p);
+    for (size_t w = 0; w < p.n_weight; w++) pair_weight(&p, w);
     for (size_t i = 0; i < n; i++) {
         if (p.is_missing[i]) report_missing(&p, i);
         check_leftover_scale(&p, i);
     }
-    bool has_memory = collect_sides(&p) && collect_logical(&p) && !findings->failed;
+    bool has_memory = collect_sides(&p) && collect_logical(&p) && !findings->failed && !atomic_load(&p.lacks_memory);
     if (!has_memory) status = lf_error_no_memory(err, 0);
     report_families(&p);
-    check_stale(&p, n_weight);
-    check_raw_cast(&p, n_weight);
+    check_stale(&p, p.n_weight);
+    check_raw_cast(&p, p.n_weight);
 
 out:
     free(p.role);
@@ -461,6 +494,8 @@ out:
     free(p.is_broken);
     free(p.is_missing);
     free(p.scale_of);
+    free(p.weights);
+    free(p.companions);
     lf_buf_fini(&p.name);
     return status;
 }

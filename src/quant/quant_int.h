@@ -60,7 +60,9 @@ typedef enum lf__role {
 lf__role lf__role_of(const char *name, const char **reason);
 // Whether the last component looks like a scale although it is none that is known.
 bool lf__looks_like_scale(const char *name);
-// Writes the k-th companion name that a scale of weight `name` may have into `buf`; false past the last one.
+enum { LF__MAX_CANDIDATES = 8 };
+// Writes the k-th (below LF__MAX_CANDIDATES) companion name that a scale of weight `name` may have into `buf`; false
+// past the last one.
 bool lf__scale_candidate(const char *name, size_t k, lf_buf *buf);
 // The scale that a shard of an n-gram table shares with the others (layout L7); false when `name` is none.
 bool lf__shared_scale_name(const char *name, lf_buf *buf);
@@ -95,6 +97,9 @@ lf__family lf__family_of_config(const lf__quant_config *config);
 // Index of the tensor called `name`, SIZE_MAX when there is none. Names of one module stand near each other in the
 // sorted list, so the search widens from `near` and costs the logarithm of the distance.
 size_t lf__find_near(const lf_checkpoint *checkpoint, size_t near, const char *name);
+// found[k]: index of the tensor called like the k-th companion of weight i, UINT32_MAX: none. Looks at the few tensors
+// of the weight's module; false, with nothing found, when there are too many of them to look at.
+bool lf__companions_near(const lf_checkpoint *checkpoint, size_t i, uint32_t found[LF__MAX_CANDIDATES]);
 
 // Pairs the tensors of quant->checkpoint and fills the rest of `quant`. Fails only without memory.
 lf_status lf__pair(lf_quant *quant, const lf__quant_config *config, lf_findings *findings, lf_error *err);

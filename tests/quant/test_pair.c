@@ -5,11 +5,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "quant/quant_int.h"
 #include "tests.h"
 
 static const char block128[] = "{\"quant_method\":\"fp8\",\"weight_block_size\":[128,128]}";
@@ -320,12 +322,58 @@ static void lists_logical_tensors_in_order(void **state)
     close_opened(&o);
 }
 
+// The look around a weight finds what looking up its candidates by name finds, and gives up only in crowded modules.
+static void finds_companions_as_by_name(void **state)
+{
+    static const char *const weights[] = {"c.weight", "a.b.weight", "a.b._weight_qdata", "a.experts.gate_up_proj",
+                                          "z.w"};
+    for (unsigned present = 0; present < 64; present++) {
+        maker m = {.random = present};
+        for (size_t w = 0; w < LF_ARRAY_LENGTH(weights); w++) {
+            lf_buf name = LF_BUF_INIT;
+            ADD(&m, weights[w], "F8_E4M3", 2, 2);
+            for (size_t k = 0; k < LF__MAX_CANDIDATES && lf__scale_candidate(weights[w], k, &name); k++) {
+                if (present >> k & 1) ADD(&m, lf_buf_text(&name), "F32", 1);
+            }
+            lf_buf_fini(&name);
+        }
+        ADD(&m, "c.weight_scale_inv.more", "F32", 1);
+        for (int i = 0; i < 40; i++) {
+            char name[32];
+            snprintf(name, sizeof name, "z.v%d", i);
+            ADD(&m, name, "F32", 1);
+        }
+        opened o;
+        open_made(&o, &m, plain);
+        size_t n = lf_checkpoint_count(o.checkpoint), n_crowded = 0;
+        for (size_t i = 0; i < n; i++) {
+            const char *weight = lf_checkpoint_tensor(o.checkpoint, i)->name;
+            uint32_t found[LF__MAX_CANDIDATES];
+            if (!lf__companions_near(o.checkpoint, i, found)) {
+                assert_int_equal(weight[0], 'z');
+                n_crowded++;
+                continue;
+            }
+            lf_buf name = LF_BUF_INIT;
+            for (size_t k = 0; k < LF__MAX_CANDIDATES; k++) {
+                size_t by_name = SIZE_MAX;
+                if (lf__scale_candidate(weight, k, &name)) by_name = lf__find_near(o.checkpoint, i, lf_buf_text(&name));
+                assert_int_equal(found[k], by_name == SIZE_MAX ? UINT32_MAX : (uint32_t)by_name);
+            }
+            lf_buf_fini(&name);
+        }
+        assert_true(n_crowded >= 41);
+        close_opened(&o);
+    }
+}
+
 int test_pair(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recognizes_layouts),
         cmocka_unit_test(takes_partial_blocks_from_the_config),
         cmocka_unit_test(refuses_what_does_not_fit),
+        cmocka_unit_test(finds_companions_as_by_name),
         cmocka_unit_test(names_the_missing_scale),
         cmocka_unit_test(refuses_orphans_and_ambiguity),
         cmocka_unit_test(sets_side_tensors_aside),
