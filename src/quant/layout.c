@@ -195,6 +195,17 @@ static void report_ambiguous(const choice *c, lf_findings *findings)
         "two layouts fit the shape of scale");
 }
 
+static void format_kv_heads(char *dst, size_t dst_bytes, const lf__quant_config *config)
+{
+    long long heads = config->kv_heads[0], swa_heads = config->kv_heads[1];
+    if (heads == 0 && swa_heads == 0)
+        snprintf(dst, dst_bytes, "num_key_value_heads in config.json: the number of chunks");
+    else if (swa_heads == 0)
+        snprintf(dst, dst_bytes, "as many chunks as key-value heads: %lld", heads);
+    else
+        snprintf(dst, dst_bytes, "as many chunks as key-value heads: %lld, or %lld", heads, swa_heads);
+}
+
 // Whether the scale could belong to chunks of a fused QKV, but not as many as the config has key-value heads.
 static bool report_chunks(const choice *c, lf_findings *findings)
 {
@@ -205,8 +216,7 @@ static bool report_chunks(const choice *c, lf_findings *findings)
         for (int64_t n = 2; n <= 1024 && n <= c->n_row; n++) {
             if (c->n_row % n || n * lf_ceil_div(c->n_row / n, block.rows) != c->scale_shape[0]) continue;
             char expected[128], found[192], shape[128];
-            snprintf(expected, sizeof expected, "as many chunks as config.json has key-value heads (%lld or %lld)",
-                     (long long)c->config->kv_heads[0], (long long)c->config->kv_heads[1]);
+            format_kv_heads(expected, sizeof expected, c->config);
             lf_stored_tensor_format(c->scale, shape, sizeof shape);
             snprintf(found, sizeof found, "%s, which %lld chunks would have", shape, (long long)n);
             add(findings, "qkv-chunks", c->scale, expected, found,
