@@ -19,6 +19,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 import numpy
@@ -77,17 +78,34 @@ def make_checkpoint(folder, n_bytes, n_shard=4):
                                 "weight_block_size": [BLOCK, BLOCK]}}, indent=2))
 
 
+def watch_peak(pid, peak):
+    """Follows the high-water mark of a process's resident memory. (wait4's figure starts with that of this process.)"""
+    while True:
+        try:
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            return
+        line = next((line for line in status.splitlines() if line.startswith("VmHWM")), None)
+        if not line:
+            return
+        peak[0] = int(line.split()[1]) / 1024
+        time.sleep(0.01)
+
+
 def run(command):
     """(seconds, peak resident MiB) of a process; its output is shown when it fails."""
+    peak = [0]
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    watcher = threading.Thread(target=watch_peak, args=(process.pid, peak))
+    watcher.start()
     output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
+    process.wait()
     seconds = time.monotonic() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
+    watcher.join()
     if process.returncode:
         raise RuntimeError(f"{command}: exit {process.returncode}\n{output.decode(errors='replace')[-2000:]}")
-    return seconds, usage.ru_maxrss / 1024
+    return seconds, peak[0]
 
 
 def run_copies(source, target):

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -342,6 +343,61 @@ static void survives_without_memory(void **state)
     folder_remove(&b.f);
 }
 
+// 96 MiB of codes, most of them a hole, through a process that may hold little of them at a time.
+static void needs_little_memory(void **state)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    print_message("the sanitizer keeps freed memory\n");
+    skip();
+#endif
+    bench b = {0};
+    char path[256];
+    maker m = {.random = 1};
+    const float scale = 1;
+    set_fault(NONE, 0, 0);
+    folder_make(&b.f);
+    add_tensor(&m, 0, "small.weight", "F8_E4M3", "\x38\x39", (const int64_t[]){1, 2, -1});
+    add_tensor(&m, 0, "small.weight_scale_inv", "F32", &scale, (const int64_t[]){1, 1, -1});
+    ADD(&m, 1, "norm.weight", "BF16", 4);
+    write_model(&m, b.f.model, block_config);
+    // The large weight is added to the header by hand: its data is past the end of what was written.
+    const char *header =
+        "{\"small.weight_scale_inv\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]},"
+        "\"small.weight\":{\"dtype\":\"F8_E4M3\",\"shape\":[1,2],\"data_offsets\":[4,6]},"
+        "\"large.weight_scale\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[6,10]},"
+        "\"large.weight\":{\"dtype\":\"F8_E4M3\",\"shape\":[24576,4096],\"data_offsets\":[10,100663306]}}";
+    snprintf(path, sizeof path, "%s/model-00001-of-00002.safetensors", b.f.model);
+    FILE *stream = fopen(path, "wb");
+    uint64_t length = strlen(header);
+    fwrite(&length, sizeof length, 1, stream);
+    fwrite(header, 1, length, stream);
+    fwrite(&scale, 4, 1, stream);
+    fwrite("\x38\x39", 2, 1, stream);
+    fwrite(&scale, 4, 1, stream);
+    assert_int_equal(fclose(stream), 0);
+    assert_int_equal(truncate(path, (off_t)(8 + length + 100663306)), 0);
+    write_text(b.f.model, "model.safetensors.index.json",
+               "{\"weight_map\":{\"small.weight\":\"model-00001-of-00002.safetensors\",\"small.weight_scale_inv\":"
+               "\"model-00001-of-00002.safetensors\",\"large.weight\":\"model-00001-of-00002.safetensors\","
+               "\"large.weight_scale\":\"model-00001-of-00002.safetensors\",\"norm.weight\":"
+               "\"model-00002-of-00002.safetensors\"}}");
+    pid_t pid = fork();
+    if (pid == 0) {
+        lf_convert_options options = fault_options();
+        lf_convert_result result;
+        lf_error err = {0};
+        options.shard_bytes = LF_CONVERT_SHARD_BYTES;
+        _exit(convert_once(&b.f, &options, &result, &err) == LF_OK ? 0 : 1);
+    }
+    int status;
+    struct rusage usage;
+    assert_int_equal(wait4(pid, &status, 0, &usage), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    print_message("%ld MiB at most\n", usage.ru_maxrss / 1024);
+    assert_true(usage.ru_maxrss < 40 * 1024);
+    folder_remove(&b.f);
+}
+
 static void ignore(void *ctx, lf_log_level level, const char *line) {}
 
 int main(void)
@@ -350,7 +406,7 @@ int main(void)
         cmocka_unit_test(survives_a_kill_anywhere),      cmocka_unit_test(gets_there_through_many_kills),
         cmocka_unit_test(survives_a_kill_among_threads), cmocka_unit_test(survives_every_failing_call),
         cmocka_unit_test(finishes_in_small_pieces),      cmocka_unit_test(tells_a_source_that_cannot_be_read),
-        cmocka_unit_test(survives_without_memory),
+        cmocka_unit_test(survives_without_memory),       cmocka_unit_test(needs_little_memory),
     };
     lf_log_set_sink(ignore, NULL);
     lf_par_set_threads(1); // before the first loop: a forked child may start its own threads only then
