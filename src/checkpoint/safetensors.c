@@ -154,6 +154,7 @@ static bool read_shape(lf__shard *shard, lf__pull *pull, entry *e)
         if (dim > INT64_MAX) {
             REFUSE(shard, "shape-overflow", e->tensor.name, malformed, "a dimension of tensor '%s' in %s is above 2^63",
                    e->tensor.name, shard->file_name);
+            e->is_bad = true; // told: the value is only skipped
             return skip_misfit(shard, pull, e, start, misfit);
         }
         if (e->n_dim < LF_MAX_RANK) e->tensor.shape[e->n_dim] = (int64_t)dim;

@@ -96,8 +96,19 @@ static lf_status load_config(lf_preflight *pf, const char *dir, lf_error *err)
     return LF_OK;
 }
 
+// Parts of an index that were refused take tensors away like a shard that cannot be read.
+static bool has_refused_entry(const lf_preflight *pf)
+{
+    for (size_t i = 0; i < pf->findings.count; i++) {
+        const char *code = pf->findings.items[i].code;
+        if (strcmp(code, "index-path") == 0 || strcmp(code, "index-entry") == 0) return true;
+    }
+    return false;
+}
+
 static bool has_refused_shard(const lf_preflight *pf)
 {
+    if (has_refused_entry(pf)) return true;
     for (size_t i = 0; i < lf_checkpoint_n_shard(pf->checkpoint); i++) {
         if (lf_checkpoint_shard(pf->checkpoint, i)->is_refused) return true;
     }
@@ -206,7 +217,8 @@ static void check_table(lf_preflight *pf)
     if (n_missing == 0) return;
     lf_finding_args args = {
         .code = "parameters-not-compared", .severity = LF_SEVERITY_NOTE, .subject = lf_checkpoint_dir(pf->checkpoint)};
-    lf_findings_add(&pf->findings, &args, "%zu parameters were not compared: shards that could not be read hold them",
+    lf_findings_add(&pf->findings, &args,
+                    "%zu parameters were not compared: what could not be read of shards or index holds them",
                     n_missing);
 }
 

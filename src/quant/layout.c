@@ -228,6 +228,12 @@ static bool report_chunks(const choice *c, lf_findings *findings)
     return false;
 }
 
+// Whether n rows (or columns) make `count` blocks of any one size.
+static bool could_be_blocks(int64_t n, int64_t count)
+{
+    return count >= 1 && count <= n && lf_ceil_div(n, lf_ceil_div(n, count)) == count;
+}
+
 static void report_misfit(const choice *c, lf_findings *findings)
 {
     char expected[192], found[160];
@@ -244,7 +250,9 @@ static void report_misfit(const choice *c, lf_findings *findings)
         return;
     }
     if (report_chunks(c, findings)) return;
-    if (c->weight->rank == c->scale_rank && c->scale_rank >= 2 && c->config->n_block == 0 && !is_mx) {
+    bool has_blocks = last > 0 && could_be_blocks(c->rows_per_item, c->scale_shape[last - 1]) &&
+                      could_be_blocks(c->n_col, c->scale_shape[last]);
+    if (c->weight->rank == c->scale_rank && has_blocks && c->config->n_block == 0 && !is_mx) {
         add(findings, "block-size-missing", c->weight, "weight_block_size in quantization_config of config.json", found,
             "take config.json from the original checkpoint: the block size is never guessed",
             "no block size for the scale of");
