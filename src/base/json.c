@@ -9,12 +9,22 @@
 
 #include "base/file.h"
 
+json_t *lf_json_loadb(const char *text, size_t length, size_t flags, json_error_t *problem, bool *is_no_memory)
+{
+    json_t *root = json_loadb(text, length, flags, problem);
+    if (!root) root = json_loadb(text, length, flags, problem);
+    *is_no_memory = !root && (problem->text[0] == '\0' || json_error_code(problem) == json_error_out_of_memory);
+    return root;
+}
+
 lf_status lf_json_parse(json_t **out, const char *text, size_t length, const char *subject, lf_error *err)
 {
     json_error_t problem;
-    json_t *root = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &problem);
+    bool is_no_memory;
+    size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
+    json_t *root = lf_json_loadb(text, length, flags, &problem, &is_no_memory);
     if (!root) {
-        if (json_error_code(&problem) == json_error_out_of_memory) return lf_error_no_memory(err, 0);
+        if (is_no_memory) return lf_error_no_memory(err, 0);
         lf_error_set(err, LF_ERR_FORMAT, "%s is not valid JSON: line %d column %d: %s", subject, problem.line,
                      problem.column, problem.text);
         return lf_error_subject(err, "%s", subject);
@@ -132,4 +142,36 @@ json_t *lf_json_lossy_string(const char *text)
     value = json_string(ascii);
     free(ascii);
     return value;
+}
+
+void lf_json_append(json_t **list, json_t *item)
+{
+    if (json_array_append_new(*list, item) == 0) return;
+    json_decref(*list);
+    *list = NULL;
+}
+
+void lf_json_put(json_t **object, const char *key, json_t *value)
+{
+    if (json_object_set_new(*object, key, value) == 0) return;
+    json_decref(*object);
+    *object = NULL;
+}
+
+// A copy is complete when it has as many members; null, numbers and texts have none.
+json_t *lf_json_copy(const json_t *value)
+{
+    json_t *copy = json_copy((json_t *)(uintptr_t)value);
+    if (json_object_size(copy) == json_object_size(value) && json_array_size(copy) == json_array_size(value))
+        return copy;
+    json_decref(copy);
+    return NULL;
+}
+
+json_t *lf_json_deep_copy(const json_t *value)
+{
+    json_t *copy = json_deep_copy(value);
+    if (copy && json_equal(copy, value)) return copy;
+    json_decref(copy);
+    return NULL;
 }

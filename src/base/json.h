@@ -19,6 +19,9 @@ lf_status lf_json_parse(json_t **out, const char *text, size_t length, const cha
 
 // Text as a JSON string; bytes that are not UTF-8 (a path may hold some) become '?'. NULL without memory.
 json_t *lf_json_lossy_string(const char *text);
+// json_loadb that knows why it failed: *is_no_memory, or what stands in *problem. (jansson takes a string that it has no
+// memory for to be wrong syntax; so a fault counts when it is found twice.)
+json_t *lf_json_loadb(const char *text, size_t length, size_t flags, json_error_t *problem, bool *is_no_memory);
 
 // Typed reads of object[key]. A missing key or null leaves *value alone and is LF_OK; a wrong type or a value outside
 // [min, max] is LF_ERR_FORMAT with the key in it. Integral reals (1e6) are accepted as integers.
@@ -27,5 +30,16 @@ lf_status lf_json_real(const json_t *object, const char *key, double min, double
 lf_status lf_json_bool(const json_t *object, const char *key, bool *value, lf_error *err);
 // *value is BORROWED from the object.
 lf_status lf_json_string(const json_t *object, const char *key, const char **value, lf_error *err);
+
+// Building without a check at each step: both take over the reference to the new part, and when memory is gone (the
+// part or the whole is NULL then, or cannot grow) the whole is released and becomes NULL, and stays NULL. So a document
+// is complete or absent, never short of a piece.
+void lf_json_append(json_t **list, json_t *item);
+void lf_json_put(json_t **object, const char *key, json_t *value);
+
+// Copies as new references, NULL when memory is gone. (json_copy() and json_deep_copy() leave members out then, and do
+// not say so.)
+json_t *lf_json_copy(const json_t *value);
+json_t *lf_json_deep_copy(const json_t *value);
 
 #endif

@@ -3,6 +3,7 @@
 // POST /v1/chat/completions: the answer's shape, whole and streamed.
 #include <string.h>
 
+#include "base/json.h"
 #include "landfall.h"
 #include "server/answer.h"
 
@@ -61,12 +62,8 @@ static json_t *whole_choice(const lf_answer *answer, const lf_choice *choice)
 static json_t *whole(lf_answer *answer)
 {
     json_t *choices = json_array();
-    for (size_t i = 0; i < answer->n_choice; i++) {
-        if (json_array_append_new(choices, whole_choice(answer, &answer->choices[i]))) {
-            json_decref(choices);
-            return NULL;
-        }
-    }
+    for (size_t i = 0; i < answer->n_choice; i++) lf_json_append(&choices, whole_choice(answer, &answer->choices[i]));
+    if (!choices) return NULL;
     const lf_ids *ids = &answer->prompts.items[0].ids;
     return json_pack("{s:s, s:s, s:I, s:s, s:o, s:n, s:o, s:o, s:o, s:o, s:n}", "id", answer->id, "object",
                      "chat.completion", "created", (json_int_t)answer->created, "model",
@@ -94,8 +91,8 @@ static json_t *piece(lf_answer *answer, lf_choice *choice, bool *is_empty)
     json_t *entry = json_pack("{s:I, s:{s:o}, s:o, s:o}", "index", (json_int_t)choice->index, "delta", "content",
                               content_json(NULL, &chunk->text), "logprobs", logprobs_json(answer, choice),
                               "finish_reason", lf_finish_reason_json(choice));
-    if (entry && chunk->is_done) json_object_set_new(entry, "stop_reason", lf_stop_reason_json(answer, choice));
-    if (entry) json_object_set_new(entry, "token_ids", token_ids_json(answer, choice));
+    if (chunk->is_done) lf_json_put(&entry, "stop_reason", lf_stop_reason_json(answer, choice));
+    lf_json_put(&entry, "token_ids", token_ids_json(answer, choice));
     return entry;
 }
 

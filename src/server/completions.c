@@ -4,6 +4,7 @@
 // tokens, stand in front of each choice.
 #include <string.h>
 
+#include "base/json.h"
 #include "landfall.h"
 #include "server/answer.h"
 
@@ -50,12 +51,8 @@ static json_t *whole_choice(const lf_answer *answer, lf_choice *choice)
 static json_t *whole(lf_answer *answer)
 {
     json_t *choices = json_array();
-    for (size_t i = 0; i < answer->n_choice; i++) {
-        if (json_array_append_new(choices, whole_choice(answer, &answer->choices[i]))) {
-            json_decref(choices);
-            return NULL;
-        }
-    }
+    for (size_t i = 0; i < answer->n_choice; i++) lf_json_append(&choices, whole_choice(answer, &answer->choices[i]));
+    if (!choices) return NULL;
     return json_pack("{s:s, s:s, s:I, s:s, s:o, s:n, s:o, s:o}", "id", answer->id, "object", "text_completion",
                      "created", (json_int_t)answer->created, "model", answer->service->limits.model_names[0], "choices",
                      choices, "service_tier", "system_fingerprint", json_sprintf("landfall-%s", lf_version()), "usage",

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 
 void lf_problem_add(lf_problems *problems, const char *location, const char *format, ...)
@@ -206,12 +207,13 @@ lf_status lf_body_parse(json_t **out, const char *bytes, size_t length, lf_refus
         return lf_refuse(refusal, 400, LF_REFUSAL_FORM, "body", "the request has no body; a JSON object is needed");
     json_error_t problem;
     size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
-    json_t *root = json_loadb(bytes, length, flags, &problem);
+    bool is_no_memory;
+    json_t *root = lf_json_loadb(bytes, length, flags, &problem, &is_no_memory);
     if (!root && json_error_code(&problem) == json_error_numeric_overflow) {
-        root = json_loadb(bytes, length, flags | JSON_DECODE_INT_AS_REAL, &problem);
+        root = lf_json_loadb(bytes, length, flags | JSON_DECODE_INT_AS_REAL, &problem, &is_no_memory);
     }
     if (!root) {
-        if (json_error_code(&problem) == json_error_out_of_memory) return lf_refuse_no_memory(refusal);
+        if (is_no_memory) return lf_refuse_no_memory(refusal);
         char place[LF_REFUSAL_PARAM_BYTES];
         snprintf(place, sizeof place, "body.%d", problem.position);
         return lf_refuse(refusal, 400, LF_REFUSAL_FORM, place, "the request body is not valid JSON: %s (byte %d)",

@@ -91,7 +91,7 @@ static bool append_token(lf_generation *generation, const lf_token_event *event)
 }
 
 // Appends new text byte by byte to the stop automata; at the first complete stop string the text is cut. The wait for
-// min_tokens concerns stop strings too.
+// min_tokens concerns stop strings too. When memory is gone `ready` stays where it is.
 static void append_text(lf_generation *generation, const lf_buf *piece)
 {
     bool may_match = (int64_t)generation->n_token > generation->min_tokens;
@@ -99,14 +99,16 @@ static void append_text(lf_generation *generation, const lf_buf *piece)
         size_t stop = lf_stop_matcher_feed(generation->matcher, (unsigned char)piece->data[i], may_match);
         if (stop == LF_STOP_NONE) continue;
         lf_buf_append(&generation->text, piece->data, i + 1);
-        size_t length = lf_stop_matcher_length(generation->matcher, stop);
-        if (!generation->include_stop_in_output && !lf_buf_failed(&generation->text)) generation->text.length -= length;
+        if (lf_buf_failed(&generation->text)) return;
+        if (!generation->include_stop_in_output)
+            generation->text.length -= lf_stop_matcher_length(generation->matcher, stop);
         generation->stop_index = stop;
         generation->is_stopped = true;
         generation->ready = generation->text.length;
         return;
     }
     lf_buf_append(&generation->text, piece->data, piece->length);
+    if (lf_buf_failed(&generation->text)) return;
     generation->ready = generation->text.length - lf_stop_matcher_pending(generation->matcher);
 }
 
@@ -121,21 +123,19 @@ static void take_token(lf_generation *generation, const lf_token_event *event)
     if (is_text && lf_detokenizer_push(&generation->detokenizer, event->token, &generation->piece, &generation->error))
         return;
     append_text(generation, &generation->piece);
+    if (lf_buf_failed(&generation->text)) lf_error_no_memory(&generation->error, 0);
     if (event->stop_token >= 0 && !event->is_eos) generation->stop_token = event->stop_token;
 }
 
 static void take_finish(lf_generation *generation, const lf_token_event *event)
 {
-    if (!generation->is_stopped) {
+    if (!generation->is_stopped && generation->error.status == LF_OK) {
         lf_buf_clear(&generation->piece);
-        lf_error ignored = {0};
-        if (!lf_detokenizer_flush(&generation->detokenizer, &generation->piece, &ignored)) {
+        if (!lf_detokenizer_flush(&generation->detokenizer, &generation->piece, &generation->error))
             lf_buf_append(&generation->text, generation->piece.data, generation->piece.length);
-        }
+        if (lf_buf_failed(&generation->text)) lf_error_no_memory(&generation->error, 0);
         generation->ready = generation->text.length;
     }
-    if (lf_buf_failed(&generation->text) && generation->error.status == LF_OK)
-        lf_error_no_memory(&generation->error, 0);
     if (event->finish == LF_FINISH_ERROR && generation->error.status == LF_OK) {
         if (event->error)
             generation->error = *event->error;

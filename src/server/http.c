@@ -191,7 +191,7 @@ static enum MHD_Result send_reply(exchange *x)
         size_t length = x->reply.body.length;
         char *bytes = lf_buf_take(&x->reply.body);
         x->n_sent = length;
-        response = bytes ? MHD_create_response_from_buffer(length, bytes, MHD_RESPMEM_MUST_FREE) : NULL;
+        response = bytes ? MHD_create_response_from_buffer_with_free_callback(length, bytes, free) : NULL;
         if (!response) free(bytes);
     }
     if (!response) return MHD_NO;

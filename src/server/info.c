@@ -4,6 +4,7 @@
 // stopping.
 #include <string.h>
 
+#include "base/json.h"
 #include "landfall.h"
 #include "server/service.h"
 
@@ -24,7 +25,7 @@ void lf_handle_models(lf_service *service, const lf_call *call, lf_reply *reply)
 {
     json_t *data = json_array();
     for (size_t i = 0; service->limits.model_names[i]; i++) {
-        json_array_append_new(data, model_json(service, service->limits.model_names[i]));
+        lf_json_append(&data, model_json(service, service->limits.model_names[i]));
     }
     lf_reply_json(reply, 200, json_pack("{s:s, s:o}", "object", "list", "data", data));
 }

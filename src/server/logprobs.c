@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "server/answer.h"
 
@@ -36,9 +37,8 @@ static json_t *token_bytes(const lf_answer *answer, int32_t token)
 {
     lf_token_info info;
     json_t *list = json_array();
-    if (!list || !lf_tokenizer_token(answer->service->session->tokenizer, token, &info)) return list;
-    for (size_t i = 0; i < info.bytes_length; i++)
-        json_array_append_new(list, json_integer((unsigned char)info.bytes[i]));
+    if (!lf_tokenizer_token(answer->service->session->tokenizer, token, &info)) return list;
+    for (size_t i = 0; i < info.bytes_length; i++) lf_json_append(&list, json_integer((unsigned char)info.bytes[i]));
     return list;
 }
 
@@ -57,14 +57,10 @@ json_t *lf_chat_logprobs_json(const lf_answer *answer, const lf_choice *choice)
         json_t *entry = chat_entry(answer, chunk->tokens[i], row->target_logprob);
         json_t *top = json_array();
         int32_t n = LF_MIN(row->n_top, answer->ask.sampling.logprobs);
-        for (int32_t k = 0; k < n && top; k++) {
-            json_array_append_new(top, chat_entry(answer, row->top_tokens[k], row->top_logprobs[k]));
-        }
-        if (!entry || !top || json_object_set_new(entry, "top_logprobs", top) ||
-            json_array_append_new(content, entry)) {
-            json_decref(content);
-            return NULL;
-        }
+        for (int32_t k = 0; k < n && top; k++)
+            lf_json_append(&top, chat_entry(answer, row->top_tokens[k], row->top_logprobs[k]));
+        lf_json_put(&entry, "top_logprobs", top);
+        lf_json_append(&content, entry);
     }
     return json_pack("{s:o}", "content", content);
 }
@@ -80,17 +76,24 @@ typedef struct legacy_lists {
     json_t *tokens, *logprobs, *top, *offsets;
 } legacy_lists;
 
+// top["text of the token"] = logprob. Two ids may look alike; the likelier one was first.
+static void put_legacy_top(const lf_answer *answer, json_t **top, int32_t token, float logprob, lf_buf *text)
+{
+    json_t *value = token_text(answer, token, text) ? number(logprob) : NULL;
+    if (value && json_object_get(*top, lf_buf_text(text)))
+        json_decref(value);
+    else
+        lf_json_put(top, lf_buf_text(text), value);
+}
+
 // {"text": logprob}: the chosen token first, then the top ones.
 static json_t *legacy_top(const lf_answer *answer, int32_t token, const lf_logprob_row *row, lf_buf *text)
 {
     json_t *top = json_object();
-    if (token_text(answer, token, text)) json_object_set_new(top, lf_buf_text(text), number(row->target_logprob));
+    put_legacy_top(answer, &top, token, row->target_logprob, text);
     int32_t n = LF_MIN(row->n_top, answer->ask.sampling.logprobs);
     for (int32_t k = 0; k < n; k++) {
-        if (row->top_tokens[k] == token || !token_text(answer, row->top_tokens[k], text)) continue;
-        // two ids may look alike; the likelier one was first
-        if (!json_object_get(top, lf_buf_text(text)))
-            json_object_set_new(top, lf_buf_text(text), number(row->top_logprobs[k]));
+        if (row->top_tokens[k] != token) put_legacy_top(answer, &top, row->top_tokens[k], row->top_logprobs[k], text);
     }
     return top;
 }
@@ -100,13 +103,12 @@ static void legacy_token(const lf_answer *answer, lf_choice *choice, legacy_list
                          const lf_logprob_row *row)
 {
     lf_buf text = LF_BUF_INIT;
-    if (token_text(answer, token, &text)) {
-        json_array_append_new(lists->tokens, lf_json_text(lf_buf_text(&text), text.length));
-        json_array_append_new(lists->offsets, json_integer((json_int_t)choice->text_offset));
-        choice->text_offset += n_character(lf_buf_text(&text), text.length);
-        json_array_append_new(lists->logprobs, row ? number(row->target_logprob) : json_null());
-        json_array_append_new(lists->top, row ? legacy_top(answer, token, row, &text) : json_null());
-    }
+    bool has_text = token_text(answer, token, &text);
+    lf_json_append(&lists->tokens, has_text ? lf_json_text(lf_buf_text(&text), text.length) : NULL);
+    lf_json_append(&lists->offsets, json_integer((json_int_t)choice->text_offset));
+    choice->text_offset += n_character(lf_buf_text(&text), text.length);
+    lf_json_append(&lists->logprobs, row ? number(row->target_logprob) : json_null());
+    lf_json_append(&lists->top, row ? legacy_top(answer, token, row, &text) : json_null());
     lf_buf_fini(&text);
 }
 
@@ -128,14 +130,14 @@ json_t *lf_legacy_logprobs_json(const lf_answer *answer, lf_choice *choice, bool
                      lists.tokens, "top_logprobs", lists.top);
 }
 
-static void prompt_entry(const lf_answer *answer, json_t *position, int32_t token, float logprob, int32_t rank)
+static void prompt_entry(const lf_answer *answer, json_t **position, int32_t token, float logprob, int32_t rank)
 {
     char key[16];
     snprintf(key, sizeof key, "%d", (int)token);
-    if (json_object_get(position, key)) return;
-    json_object_set_new(position, key,
-                        json_pack("{s:o, s:i, s:o}", "logprob", number(logprob), "rank", (int)rank, "decoded_token",
-                                  token_string(answer, token)));
+    if (json_object_get(*position, key)) return;
+    lf_json_put(position, key,
+                json_pack("{s:o, s:i, s:o}", "logprob", number(logprob), "rank", (int)rank, "decoded_token",
+                          token_string(answer, token)));
 }
 
 json_t *lf_prompt_logprobs_json(const lf_answer *answer, const lf_choice *choice)
@@ -145,14 +147,15 @@ json_t *lf_prompt_logprobs_json(const lf_answer *answer, const lf_choice *choice
     const lf_logprob_row *rows = lf_generation_prompt_rows(choice->generation, &n_row);
     const lf_ids *ids = &choice->prompt->ids;
     json_t *list = json_array();
-    json_array_append_new(list, json_null());
+    lf_json_append(&list, json_null());
     for (size_t i = 1; i < ids->count && i <= n_row; i++) {
         const lf_logprob_row *row = &rows[i - 1];
         json_t *position = json_object();
-        prompt_entry(answer, position, ids->data[i], row->target_logprob, row->target_rank);
+        prompt_entry(answer, &position, ids->data[i], row->target_logprob, row->target_rank);
         int32_t n = LF_MIN(row->n_top, answer->ask.sampling.prompt_logprobs);
-        for (int32_t k = 0; k < n; k++) prompt_entry(answer, position, row->top_tokens[k], row->top_logprobs[k], k + 1);
-        json_array_append_new(list, position);
+        for (int32_t k = 0; k < n; k++)
+            prompt_entry(answer, &position, row->top_tokens[k], row->top_logprobs[k], k + 1);
+        lf_json_append(&list, position);
     }
     return list;
 }

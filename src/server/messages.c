@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "server/prompt.h"
 
@@ -130,7 +131,7 @@ static lf_status prepare_tool_calls(message_context *context, json_t *message, c
         lf_problem_add(&context->problems, place, "expected tool_calls to be a list");
         return LF_OK;
     }
-    json_t *copy = json_deep_copy(calls);
+    json_t *copy = lf_json_deep_copy(calls);
     if (!copy || json_object_set_new(message, "tool_calls", copy)) return lf_refuse_no_memory(context->refusal);
     size_t i;
     json_t *call;
@@ -139,10 +140,12 @@ static lf_status prepare_tool_calls(message_context *context, json_t *message, c
         json_t *function = json_object_get(call, "function");
         const json_t *arguments = json_object_get(function, "arguments");
         if (!json_is_string(arguments)) continue;
-        json_t *parsed =
-            json_string_length(arguments) == 0
-                ? json_object()
-                : json_loadb(json_string_value(arguments), json_string_length(arguments), JSON_ALLOW_NUL, NULL);
+        json_error_t problem;
+        bool is_no_memory = false, is_empty = json_string_length(arguments) == 0;
+        json_t *parsed = is_empty ? json_object()
+                                  : lf_json_loadb(json_string_value(arguments), json_string_length(arguments),
+                                                  JSON_ALLOW_NUL, &problem, &is_no_memory);
+        if (is_no_memory || (!parsed && is_empty)) return lf_refuse_no_memory(context->refusal);
         if (!parsed) {
             lf_problem_add(&context->problems, place, "the arguments of tool call %zu are not valid JSON", i);
         } else if (json_object_set_new(function, "arguments", parsed)) {
@@ -168,7 +171,7 @@ static lf_status prepare_message(message_context *context, const json_t *message
     }
     json_t *content = NULL;
     lf_status status = prepare_content(context, message, content_place, &content);
-    json_t *copy = status ? NULL : json_copy((json_t *)message);
+    json_t *copy = status ? NULL : lf_json_copy(message);
     if (!status && !copy) status = lf_refuse_no_memory(context->refusal);
     if (!status && content && json_object_set(copy, "content", content)) status = lf_refuse_no_memory(context->refusal);
     if (!status) status = prepare_tool_calls(context, copy, place);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 
 void lf_prompts_fini(lf_prompts *prompts)
@@ -160,7 +161,7 @@ lf_status lf_chat_render(lf_buf *out, const lf_session *session, const lf_ask *a
     lf_status status = lf_messages_prepare(&messages, ask->messages, lf_chat_template_content(session->chat),
                                            ask->model ? ask->model : "this model", refusal);
     if (status) return status;
-    extra = ask->chat_template_kwargs ? json_copy((json_t *)ask->chat_template_kwargs) : json_object();
+    extra = ask->chat_template_kwargs ? lf_json_copy(ask->chat_template_kwargs) : json_object();
     if (!extra ||
         (ask->reasoning_effort && json_object_set_new(extra, "reasoning_effort", json_string(ask->reasoning_effort)))) {
         status = lf_refuse_no_memory(refusal);

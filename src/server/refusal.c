@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
+#include "text/utf8.h"
+
 // Cuts an incomplete UTF-8 sequence off the end of a text that snprintf may have truncated.
 static void trim_incomplete(char *text)
 {
@@ -52,12 +55,11 @@ lf_status lf_refuse_no_memory(lf_refusal *refusal)
 
 json_t *lf_json_text(const char *text, size_t length)
 {
-    json_t *string = json_stringn(text, length);
-    if (string) return string;
+    if (lf_utf8_valid_prefix(text, length) == length) return json_stringn(text, length);
     char *copy = malloc(length + 1);
     if (!copy) return NULL;
     for (size_t i = 0; i < length; i++) copy[i] = (unsigned char)text[i] < 0x80 ? text[i] : '?';
-    string = json_stringn(copy, length);
+    json_t *string = json_stringn(copy, length);
     free(copy);
     return string;
 }
@@ -70,9 +72,7 @@ json_t *lf_refusal_json(const lf_refusal *refusal)
                              param, "code", refusal->http_status);
     bool is_route = strcmp(refusal->type, LF_REFUSAL_METHOD) == 0 ||
                     (refusal->http_status == 404 && strcmp(refusal->param, "model") != 0);
-    if (root && is_route) {
-        json_object_set_new(root, "detail",
-                            json_string(refusal->http_status == 404 ? "Not Found" : "Method Not Allowed"));
-    }
+    if (is_route)
+        lf_json_put(&root, "detail", json_string(refusal->http_status == 404 ? "Not Found" : "Method Not Allowed"));
     return root;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "server/answer.h"
 
 static int append_bytes(const char *bytes, size_t length, void *ctx)
@@ -50,9 +51,9 @@ json_t *lf_usage_json(const lf_answer *answer, const lf_choice *only, bool is_ch
     }
     json_t *usage = json_pack("{s:I, s:I, s:I}", "prompt_tokens", (json_int_t)n_prompt, "total_tokens",
                               (json_int_t)(n_prompt + n_generated), "completion_tokens", (json_int_t)n_generated);
-    if (usage && !is_chunk) {
-        json_object_set_new(usage, "prompt_tokens_details", json_null());
-        json_object_set_new(usage, "completion_tokens_details", json_null());
+    if (!is_chunk) {
+        lf_json_put(&usage, "prompt_tokens_details", json_null());
+        lf_json_put(&usage, "completion_tokens_details", json_null());
     }
     return usage;
 }
@@ -84,11 +85,6 @@ json_t *lf_finish_reason_json(const lf_choice *choice)
 json_t *lf_token_ids_json(const int32_t *tokens, size_t n)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < n && list; i++) {
-        if (json_array_append_new(list, json_integer(tokens[i]))) {
-            json_decref(list);
-            return NULL;
-        }
-    }
+    for (size_t i = 0; i < n && list; i++) lf_json_append(&list, json_integer(tokens[i]));
     return list;
 }

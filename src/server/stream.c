@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "landfall.h"
 #include "server/answer.h"
@@ -62,19 +63,15 @@ static json_t *chunk_json(const lf_stream *stream, json_t *choices)
 static json_t *list_of(json_t *item)
 {
     json_t *list = json_array();
-    if (!item || !list || json_array_append_new(list, item)) {
-        json_decref(list);
-        return NULL;
-    }
+    lf_json_append(&list, item);
     return list;
 }
 
 static void put_chunk(lf_stream *stream, lf_choice *choice, json_t *piece)
 {
     json_t *chunk = chunk_json(stream, list_of(piece));
-    if (chunk && stream->answer->ask.continuous_usage_stats) {
-        json_object_set_new(chunk, "usage", lf_usage_json(stream->answer, choice, true));
-    }
+    if (stream->answer->ask.continuous_usage_stats)
+        lf_json_put(&chunk, "usage", lf_usage_json(stream->answer, choice, true));
     put_event(stream, chunk);
 }
 
@@ -83,16 +80,12 @@ static void put_openings(lf_stream *stream)
     lf_answer *answer = stream->answer;
     for (size_t i = 0; i < answer->n_choice && stream->writer->opening; i++) {
         json_t *chunk = chunk_json(stream, list_of(stream->writer->opening(answer, &answer->choices[i])));
-        if (chunk) {
-            const lf_ids *ids = &answer->choices[i].prompt->ids;
-            bool shows_ids = answer->ask.return_token_ids && i == 0;
-            json_object_set_new(chunk, "prompt_token_ids",
-                                shows_ids ? lf_token_ids_json(ids->data, ids->count) : json_null());
-            json_object_set_new(chunk, "prompt_text", json_null());
-            if (answer->ask.continuous_usage_stats) {
-                json_object_set_new(chunk, "usage", lf_usage_json(answer, &answer->choices[i], true));
-            }
-        }
+        const lf_ids *ids = &answer->choices[i].prompt->ids;
+        bool shows_ids = answer->ask.return_token_ids && i == 0;
+        lf_json_put(&chunk, "prompt_token_ids", shows_ids ? lf_token_ids_json(ids->data, ids->count) : json_null());
+        lf_json_put(&chunk, "prompt_text", json_null());
+        if (answer->ask.continuous_usage_stats)
+            lf_json_put(&chunk, "usage", lf_usage_json(answer, &answer->choices[i], true));
         put_event(stream, chunk);
     }
     stream->is_opened = true;
@@ -102,10 +95,8 @@ static void put_end(lf_stream *stream)
 {
     if (stream->answer->ask.include_usage) {
         json_t *chunk = chunk_json(stream, json_array());
-        if (chunk) {
-            json_object_set_new(chunk, "usage", lf_usage_json(stream->answer, NULL, true));
-            json_object_set_new(chunk, "system_fingerprint", json_sprintf("landfall-%s", lf_version()));
-        }
+        lf_json_put(&chunk, "usage", lf_usage_json(stream->answer, NULL, true));
+        lf_json_put(&chunk, "system_fingerprint", json_sprintf("landfall-%s", lf_version()));
         put_event(stream, chunk);
     }
     lf_buf_puts(&stream->out, "data: [DONE]\n\n");
@@ -118,6 +109,16 @@ static void put_error(lf_stream *stream, const lf_refusal *refusal)
     lf_buf_puts(&stream->out, "data: [DONE]\n\n");
     stream->is_finished = true;
     lf_answer_cancel(stream->answer);
+}
+
+// Memory ran out while events were written. Whole events are not told from cut ones, so all go; one that says so takes
+// their place, if there is memory for it.
+static void put_no_memory(lf_stream *stream)
+{
+    lf_refusal refusal;
+    lf_buf_clear(&stream->out);
+    lf_refuse_no_memory(&refusal);
+    put_error(stream, &refusal);
 }
 
 static bool is_broken(const lf_answer *answer, const lf_choice *choice)
@@ -157,15 +158,16 @@ static void collect(lf_stream *stream)
 long lf_stream_read(lf_stream *stream, char *dst, size_t dst_bytes)
 {
     while (stream->sent == stream->out.length) {
-        if (stream->is_finished || lf_buf_failed(&stream->out)) return lf_buf_failed(&stream->out) ? -1 : 0;
+        if (stream->is_finished) return 0;
         lf_buf_clear(&stream->out);
         stream->sent = 0;
         if (!stream->is_opened)
             put_openings(stream);
         else
             collect(stream);
-        bool has_bytes = stream->out.length > 0 || lf_buf_failed(&stream->out);
-        if (!has_bytes && lf_job_wait(&stream->answer->job, stream->peer_fd) == LF_JOB_GONE) return -1;
+        if (lf_buf_failed(&stream->out)) put_no_memory(stream);
+        if (lf_buf_failed(&stream->out)) return -1;
+        if (stream->out.length == 0 && lf_job_wait(&stream->answer->job, stream->peer_fd) == LF_JOB_GONE) return -1;
     }
     size_t n = LF_MIN(dst_bytes, stream->out.length - stream->sent);
     memcpy(dst, stream->out.data + stream->sent, n);

@@ -3,9 +3,9 @@
 // POST /tokenize and /detokenize: the model's own view of a text or a conversation, and the way back.
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
-#include "server/prompt.h"
-#include "server/service.h"
+#include "server/answer.h"
 
 typedef struct tokenize_fields {
     const char *model;
@@ -80,7 +80,7 @@ static json_t *token_strings(const lf_session *session, const lf_ids *ids)
     for (size_t i = 0; i < ids->count; i++) {
         lf_token_info info = {.content = ""};
         lf_tokenizer_token(session->tokenizer, ids->data[i], &info);
-        json_array_append_new(list, lf_json_text(info.content, info.content_length));
+        lf_json_append(&list, lf_json_text(info.content, info.content_length));
     }
     return list;
 }
@@ -96,8 +96,7 @@ void lf_handle_tokenize(lf_service *service, const lf_call *call, lf_reply *repl
     if (status) {
         lf_reply_refusal(reply, &refusal);
     } else {
-        json_t *tokens = json_array();
-        for (size_t i = 0; i < ids.count; i++) json_array_append_new(tokens, json_integer(ids.data[i]));
+        json_t *tokens = lf_token_ids_json(ids.data, ids.count);
         lf_reply_json(reply, 200,
                       json_pack("{s:I, s:I, s:o, s:o}", "count", (json_int_t)ids.count, "max_model_len",
                                 (json_int_t)service->limits.max_model_len, "tokens", tokens, "token_strs",

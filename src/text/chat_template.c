@@ -35,23 +35,6 @@ static lf_status set(json_t *object, const char *key, const json_t *value, lf_er
     return set_new(object, key, value ? json_incref((json_t *)(uintptr_t)value) : json_null(), err);
 }
 
-// Shallow copies, NULL without memory. (json_copy() would leave members out then, and not say so.)
-static json_t *copy_object(const json_t *object)
-{
-    json_t *copy = json_object();
-    if (copy && json_object_update(copy, (json_t *)(uintptr_t)object) == 0) return copy;
-    json_decref(copy);
-    return NULL;
-}
-
-static json_t *copy_array(const json_t *array)
-{
-    json_t *copy = json_array();
-    if (copy && json_array_extend(copy, (json_t *)(uintptr_t)array) == 0) return copy;
-    json_decref(copy);
-    return NULL;
-}
-
 // --- making --------------------------------------------------------------------------------------
 
 lf_status lf_chat_template_new(lf_chat_template **out, const char *source, size_t length, const json_t *special_tokens,
@@ -170,7 +153,7 @@ static lf_status alias_reasoning(json_t *messages, size_t i, lf_error *err)
 static lf_status copy_messages(json_t **out, const json_t *messages, lf_error *err)
 {
     if (!json_is_array(messages)) return lf_error_set(err, LF_ERR_INVALID, "messages is not an array");
-    json_t *copy = *out = copy_array(messages);
+    json_t *copy = *out = lf_json_copy(messages);
     if (!copy) return lf_error_no_memory(err, 0);
     for (size_t i = 0; i < json_array_size(copy); i++) {
         if (!json_is_object(json_array_get(copy, i)))
@@ -203,7 +186,7 @@ static lf_status mark_parts(json_t *message, const json_t *parts, const char **t
         const json_t *part = json_array_get(parts, i);
         const json_t *original = json_object_get(part, "text");
         if (!json_is_string(original)) continue;
-        json_t *copy = copy_array(parts), *marked = copy_object(part);
+        json_t *copy = lf_json_copy(parts), *marked = lf_json_copy(part);
         lf_status status = !copy || !marked || json_array_set(copy, i, marked) ? lf_error_no_memory(err, 0) : LF_OK;
         if (!status) status = mark_text(marked, "text", original, text, err);
         if (!status) status = set(message, "content", copy, err);
@@ -221,7 +204,7 @@ static lf_status mark_final(const lf_chat_template *chat, json_t *messages, cons
     if (n == 0) return lf_error_set(err, LF_ERR_INVALID, "continue_final_message is set but the conversation is empty");
     if (!chat->reads_content)
         return lf_error_set(err, LF_ERR_INVALID, "continue_final_message is set but the template never reads content");
-    json_t *message = copy_object(json_array_get(messages, n - 1));
+    json_t *message = lf_json_copy(json_array_get(messages, n - 1));
     if (!message || json_array_set_new(messages, n - 1, message)) return lf_error_no_memory(err, 0);
     const json_t *content = json_object_get(message, "content");
     if (json_is_array(content)) return mark_parts(message, content, text, err);

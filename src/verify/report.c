@@ -7,11 +7,12 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "verify/verify_int.h"
 
 bool lf__report_digest(const json_t *report, char hex[65])
 {
-    json_t *copy = json_copy((json_t *)(uintptr_t)report);
+    json_t *copy = lf_json_copy(report);
     if (!copy) return false;
     json_object_del(copy, "digest");
     char *text = json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(9));

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -90,12 +91,81 @@ static void refuses_malformed_text(void **state)
     assert_int_equal(lf_json_parse(&json, deep, sizeof deep, "deep", &err), LF_ERR_FORMAT);
 }
 
+// jansson's allocations: the one of this number fails, and with fails_on all after it.
+static long n_call, fail_at = -1, n_live;
+static bool fails_on;
+
+static void *failing_malloc(size_t bytes)
+{
+    long call = n_call++;
+    if (fail_at >= 0 && (call == fail_at || (fails_on && call > fail_at))) return NULL;
+    n_live++;
+    return malloc(bytes);
+}
+
+static void counting_free(void *block)
+{
+    n_live -= block != NULL;
+    free(block);
+}
+
+static void fail_call(long at)
+{
+    n_call = 0;
+    fail_at = at;
+}
+
+// The first failed allocation of a parse is not taken for wrong syntax, and a copy or a document is complete or absent.
+static void memory_that_is_gone_is_no_fault_of_the_text(void **state)
+{
+    static const char text[] = "{\"a\":[\"x\",2.5,{\"b\":null}],\"c\":{\"d\":\"y\",\"e\":true}}";
+    json_set_alloc_funcs(failing_malloc, counting_free);
+    json_t *value = parse(text);
+    for (int goes_on = 0; goes_on < 2; goes_on++) {
+        fails_on = goes_on;
+        for (long at = 0; at < 64; at++) {
+            json_error_t problem;
+            bool is_no_memory;
+            long live = n_live;
+            fail_call(at);
+            json_t *found = lf_json_loadb(text, strlen(text), 0, &problem, &is_no_memory);
+            fail_call(-1);
+            if (!goes_on) assert_non_null(found);
+            assert_true(!found || json_equal(found, value));
+            json_decref(found);
+
+            json_t *(*const copiers[])(const json_t *) = {lf_json_copy, lf_json_deep_copy};
+            for (size_t i = 0; i < 2; i++) {
+                fail_call(at);
+                json_t *copy = copiers[i](value);
+                fail_call(-1);
+                assert_true(!copy || json_equal(copy, value));
+                json_decref(copy);
+            }
+
+            fail_call(at);
+            json_t *list = json_array(), *object = json_object();
+            for (int i = 0; i < 20; i++) lf_json_append(&list, json_integer(i));
+            lf_json_put(&object, "list", list);
+            lf_json_put(&object, "text", json_string("x"));
+            fail_call(-1);
+            assert_true(!object ||
+                        (json_array_size(json_object_get(object, "list")) == 20 && json_object_size(object) == 2));
+            json_decref(object);
+            assert_int_equal(n_live, live);
+        }
+    }
+    json_decref(value);
+    json_set_alloc_funcs(malloc, free);
+}
+
 int test_json(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_typed_values),
         cmocka_unit_test(names_what_is_wrong),
         cmocka_unit_test(refuses_malformed_text),
+        cmocka_unit_test(memory_that_is_gone_is_no_fault_of_the_text),
     };
     return cmocka_run_group_tests_name("json", tests, NULL, NULL);
 }

@@ -117,6 +117,7 @@ static bool begin(lf_request *request)
     lf_token_event event = {.token = -1, .stop_token = -1};
     if (request->sampling.prompt_logprobs >= 0 && request->n_prompt > 1) {
         lf_logprob_row *rows = calloc(request->n_prompt - 1, sizeof *rows);
+        if (!rows) return finish(request, LF_FINISH_ERROR);
         for (size_t i = 1; i < request->n_prompt; i++) {
             rows[i - 1] = make_row(request, request->prompt[i], request->sampling.prompt_logprobs);
         }
@@ -235,16 +236,21 @@ lf_status lf_engine_submit(lf_engine *engine, const int32_t *prompt, size_t n_pr
 {
     if (n_prompt == 0) return lf_error_set(err, LF_ERR_INVALID, "the prompt is empty");
     lf_request *request = calloc(1, sizeof *request);
+    int32_t *prompt_copy = malloc(n_prompt * sizeof *prompt);
+    int32_t *stop_copy = malloc((sampling->n_stop_token_id + 1) * sizeof *stop_copy);
+    if (!request || !prompt_copy || !stop_copy) {
+        free(request);
+        free(prompt_copy);
+        free(stop_copy);
+        return lf_error_no_memory(err, sizeof *request);
+    }
+    memcpy(prompt_copy, prompt, n_prompt * sizeof *prompt);
+    memcpy(stop_copy, sampling->stop_token_ids, sampling->n_stop_token_id * sizeof *stop_copy);
     request->engine = engine;
-    request->prompt = malloc(n_prompt * sizeof *prompt);
-    memcpy(request->prompt, prompt, n_prompt * sizeof *prompt);
+    request->prompt = prompt_copy;
     request->n_prompt = n_prompt;
     request->sampling = *sampling;
-    if (sampling->n_stop_token_id) {
-        request->stop_token_ids = malloc(sampling->n_stop_token_id * sizeof *request->stop_token_ids);
-        memcpy(request->stop_token_ids, sampling->stop_token_ids,
-               sampling->n_stop_token_id * sizeof *request->stop_token_ids);
-    }
+    request->stop_token_ids = stop_copy;
     request->on_event = on_event;
     request->ctx = ctx;
     request->script = find_marker(request, "say:");

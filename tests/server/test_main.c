@@ -5,7 +5,7 @@
 
 int main(void)
 {
-    int n_failed =
-        test_stop() + test_request() + test_refusals() + test_answers() + test_stream() + test_http() + test_life();
+    int n_failed = test_stop() + test_request() + test_refusals() + test_answers() + test_stream() + test_http() +
+                   test_life() + test_faults();
     return n_failed ? 1 : 0;
 }

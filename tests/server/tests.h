@@ -11,5 +11,6 @@ int test_answers(void);
 int test_stream(void);
 int test_http(void);
 int test_life(void);
+int test_faults(void);
 
 #endif

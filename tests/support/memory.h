@@ -10,8 +10,12 @@
 
 // From now on allocation `call`, counted from 0, fails.
 void memory_fail_at(long call);
+// The same, and all after it.
+void memory_fail_from(long call);
 // No further one fails. Whether one did since memory_fail_at.
 bool memory_stop_failing(void);
+// While true, allocations of the calling thread are neither numbered nor fail: it is not what is tested.
+void memory_spare_thread(bool is_spared);
 // Allocations since memory_fail_at, or since the program began.
 long memory_n_call(void);
 // Blocks that are allocated and not freed.

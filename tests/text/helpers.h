@@ -7,6 +7,9 @@
 #include "base/buf.h"
 #include "text/tokenizer.h"
 
+// Processor time of this process: other work on the machine does not count.
+double cpu_seconds(void);
+
 // Parts of a tokenizer.json as JSON text; NULL takes the default in brackets.
 typedef struct parts {
     const char *added_tokens;   // [none]

@@ -11,7 +11,6 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
 #include "helpers.h"
 #include "tests.h"
 
@@ -154,9 +153,9 @@ static void long_words_are_quick(void **state)
     lf_ids ids = LF_IDS_INIT;
     lf_error err;
     memset(word, 'a', length);
-    int64_t start = lf_now_ns();
+    double start = cpu_seconds();
     assert_int_equal(lf_tokenizer_encode(tokenizer, word, length, 0, &ids, &err), LF_OK);
-    assert_true(lf_now_ns() - start < (int64_t)20e9);
+    assert_true(cpu_seconds() - start < 20);
     assert_int_equal(ids.count, 250000 + 2);
     for (size_t i = 0; i < 250000; i++) assert_int_equal(ids.data[i], 258);
     assert_int_equal(ids.data[250000], 257);

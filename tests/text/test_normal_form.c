@@ -10,8 +10,9 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
+#include "../support/sanitized.h"
 #include "base/mem.h"
+#include "helpers.h"
 #include "tests.h"
 #include "text/normalize.h"
 #include "text/utf8.h"
@@ -54,7 +55,9 @@ static void follows_the_reference_where_tables_differ(void **state)
 static void normalizing_twice_changes_nothing(void **state)
 {
     lf_error err;
-    for (uint32_t c = 0; c < 0x110000; c++) {
+    const uint32_t stride = IS_SANITIZED ? 7 : 1;
+    if (IS_SANITIZED) print_message("one character of %u under a sanitizer\n", stride);
+    for (uint32_t c = 0; c < 0x110000; c += stride) {
         if (c >= 0xd800 && c < 0xe000) continue;
         char text[16];
         size_t length = lf_utf8_put(text, c);
@@ -77,9 +80,9 @@ static void piled_up_marks_take_linear_time(void **state)
     lf_buf out = LF_BUF_INIT;
     lf_error err;
     for (int i = 0; i < 200000; i++) lf_buf_puts(&text, "\u0301\u0323");
-    int64_t start = lf_now_ns();
+    double start = cpu_seconds();
     assert_int_equal(lf_normalize_form(&out, LF_NFC, text.data, text.length, &err), LF_OK);
-    assert_true(lf_now_ns() - start < (int64_t)5e9);
+    assert_true(cpu_seconds() - start < 5);
     assert_int_equal(out.length, text.length);
     assert_memory_equal(out.data, "\u0323\u0323", 4);
     assert_memory_equal(out.data + out.length - 4, "\u0301\u0301", 4);

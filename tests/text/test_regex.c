@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
+#include "helpers.h"
 #include "tests.h"
 #include "text/regex.h"
 #include "text/unicode.h"
@@ -255,12 +255,12 @@ static lf_status search_many(const char *pattern, const char *unit, size_t n)
 
 static void hostile_patterns_end(void **state)
 {
-    int64_t start = lf_now_ns();
+    double start = cpu_seconds();
     assert_int_equal(search_many("(?:a+)+[bc]", "a", 64), LF_ERR_LIMIT);
     assert_int_equal(search_many("(?:a|aa)+$[xy]", "a", 200), LF_ERR_LIMIT);
     assert_int_equal(search_many("a*a*a*a*a*a*a*[bc]", "a", 1000), LF_ERR_LIMIT);
     assert_int_equal(search_many("(?:(?:a|b|ab)*)*[cd]", "ab", 100), LF_ERR_LIMIT);
-    assert_true(lf_now_ns() - start < (int64_t)30e9);
+    assert_true(cpu_seconds() - start < 30);
 }
 
 // Every match stays below the step limit, but there are too many of them.
