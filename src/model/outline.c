@@ -8,18 +8,18 @@
 
 #include "base/mem.h"
 
-static const int64_t max_number = (int64_t)1 << 28;
-
 enum { MAX_KEYS = 5 };
 
+static const int64_t max_number = (int64_t)1 << 28, max_heads = 1 << 14, max_head_dim = 1 << 12, max_layers = 1 << 12;
+
 // The first of the keys that holds a number of [1, limit]; 0 when none does.
-static int64_t read_number(const json_t *json, const char *const keys[MAX_KEYS])
+static int64_t read_number(const json_t *json, const char *const keys[MAX_KEYS], int64_t limit)
 {
     for (size_t i = 0; i < MAX_KEYS && keys[i]; i++) {
         const json_t *value = json_object_get(json, keys[i]);
         if (!json_is_integer(value)) continue;
         int64_t number = json_integer_value(value);
-        if (number > 0 && number <= max_number) return number;
+        if (number > 0 && number <= limit) return number;
     }
     return 0;
 }
@@ -29,29 +29,37 @@ static void read_numbers(lf_outline *out, const json_t *json)
     const struct {
         int64_t *value;
         const char *keys[MAX_KEYS];
+        int64_t limit;
     } numbers[] = {
-        {&out->hidden_size, {"hidden_size", "n_embd", "d_model", "dim"}},
-        {&out->num_hidden_layers, {"num_hidden_layers", "n_layer", "num_layers", "n_layers"}},
-        {&out->vocab_size, {"vocab_size"}},
+        {&out->hidden_size, {"hidden_size", "n_embd", "d_model", "dim"}, max_number},
+        {&out->num_hidden_layers, {"num_hidden_layers", "n_layer", "num_layers", "n_layers"}, max_layers},
+        {&out->vocab_size, {"vocab_size"}, max_number},
         {&out->max_position_embeddings,
-         {"max_position_embeddings", "max_seq_len", "n_positions", "max_sequence_length"}},
-        {&out->sliding_window, {"sliding_window", "sliding_window_size"}},
-        {&out->num_attention_heads, {"num_attention_heads", "n_head", "n_heads"}},
-        {&out->num_key_value_heads, {"num_key_value_heads", "num_kv_heads", "n_kv_heads"}},
-        {&out->head_dim, {"head_dim", "v_head_dim"}},
-        {&out->intermediate_size, {"intermediate_size", "ffn_hidden_size", "hidden_dim"}},
-        {&out->num_experts, {"n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts"}},
-        {&out->num_experts_per_tok, {"num_experts_per_tok", "num_experts_per_token", "moe_topk", "top_k_experts"}},
-        {&out->moe_intermediate_size, {"moe_intermediate_size", "moe_ffn_hidden_size", "expert_intermediate_size"}},
-        {&out->shared_intermediate_size, {"shared_expert_intermediate_size", "shared_intermediate_size"}},
-        {&out->kv_lora_rank, {"kv_lora_rank"}},
-        {&out->qk_rope_head_dim, {"qk_rope_head_dim"}},
-        {&out->qk_nope_head_dim, {"qk_nope_head_dim"}},
-        {&out->v_head_dim, {"v_head_dim"}},
+         {"max_position_embeddings", "max_seq_len", "n_positions", "max_sequence_length"},
+         max_number},
+        {&out->sliding_window, {"sliding_window", "sliding_window_size"}, max_number},
+        {&out->num_attention_heads, {"num_attention_heads", "n_head", "n_heads"}, max_heads},
+        {&out->num_key_value_heads, {"num_key_value_heads", "num_kv_heads", "n_kv_heads"}, max_heads},
+        {&out->head_dim, {"head_dim", "v_head_dim"}, max_head_dim},
+        {&out->intermediate_size, {"intermediate_size", "ffn_hidden_size", "hidden_dim"}, max_number},
+        {&out->num_experts, {"n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts"}, max_heads},
+        {&out->num_experts_per_tok,
+         {"num_experts_per_tok", "num_experts_per_token", "moe_topk", "top_k_experts"},
+         max_number},
+        {&out->moe_intermediate_size,
+         {"moe_intermediate_size", "moe_ffn_hidden_size", "expert_intermediate_size"},
+         max_number},
+        {&out->shared_intermediate_size, {"shared_expert_intermediate_size", "shared_intermediate_size"}, max_number},
+        {&out->kv_lora_rank, {"kv_lora_rank"}, max_head_dim * 16},
+        {&out->qk_rope_head_dim, {"qk_rope_head_dim"}, max_head_dim},
+        {&out->qk_nope_head_dim, {"qk_nope_head_dim"}, max_head_dim},
+        {&out->v_head_dim, {"v_head_dim"}, max_head_dim},
         {&out->num_mtp_layers,
-         {"num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules", "num_mtp_layers"}},
+         {"num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules", "num_mtp_layers"},
+         max_number},
     };
-    for (size_t i = 0; i < LF_ARRAY_LENGTH(numbers); i++) *numbers[i].value = read_number(json, numbers[i].keys);
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(numbers); i++)
+        *numbers[i].value = read_number(json, numbers[i].keys, numbers[i].limit);
 }
 
 // What follows from other numbers when a key is absent.
@@ -60,9 +68,9 @@ static void derive(lf_outline *out, const json_t *json)
     static const char *const shared_keys[MAX_KEYS] = {"n_shared_experts", "num_shared_experts"};
     if (!out->num_key_value_heads) out->num_key_value_heads = out->num_attention_heads;
     if (!out->head_dim && out->num_attention_heads) out->head_dim = out->hidden_size / out->num_attention_heads;
+    if (out->head_dim > max_head_dim) out->head_dim = 0;
     if (out->num_experts && !out->moe_intermediate_size) out->moe_intermediate_size = out->intermediate_size;
-    int64_t n_shared = read_number(json, shared_keys);
-    if (n_shared > 1024) n_shared = 0;
+    int64_t n_shared = read_number(json, shared_keys, 1024);
     if (!out->shared_intermediate_size) out->shared_intermediate_size = n_shared * out->moe_intermediate_size;
 }
 
@@ -71,7 +79,8 @@ static bool has_dense_layers(const lf_outline *out, const json_t *json)
 {
     static const char *const counts[MAX_KEYS] = {"first_k_dense_replace", "moe_layer_start_index"};
     static const char *const steps[MAX_KEYS] = {"decoder_sparse_step", "moe_layer_freq", "interleave_moe_layer_step"};
-    if (out->num_experts == 0 || read_number(json, counts) > 0 || read_number(json, steps) > 1) return true;
+    if (out->num_experts == 0 || read_number(json, counts, max_layers) > 0 || read_number(json, steps, max_layers) > 1)
+        return true;
     return json_array_size(json_object_get(json, "mlp_only_layers")) > 0;
 }
 

@@ -31,7 +31,7 @@ static void note(check *c, lf_severity severity, const char *code, const char *s
 
 // --- sizes of the model
 
-// "1, 2, 4": the divisors of n up to 64, or a power of two list when n is large.
+// "a size that divides 48: 1 2 3 4": the divisors of n up to 64.
 static void format_divisors(char *dst, size_t dst_bytes, int64_t n)
 {
     size_t used = (size_t)snprintf(dst, dst_bytes, "a size that divides %" PRId64 ":", n);
