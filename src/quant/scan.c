@@ -129,6 +129,8 @@ static lf_status check_values(const deep_scan *s, lf_findings *findings, lf_erro
             if (is_suspicious(tensor, scan, &s->stats[i])) status = lf__scan_products(tensor, findings, err);
         } else if (scan->has_special) {
             lf__scan_values(tensor->weight, findings);
+        } else if (tensor->layout == LF_SCALE_NONE) {
+            lf__scan_raw_codes(tensor->weight, findings);
         }
         if (scan->any || tensor->weight->rank < 2 || tensor->weight->bytes == 0) continue;
         lf_finding_args args = {.code = "all-zero",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The parts of the deep scan: the quick look at every byte (scan.c), what is derived from all scales (scan_scales.c),
-// and the slow look at what is suspicious (scan_exact.c).
+// the slow look at what is suspicious (scan_exact.c), and codes that were taken for numbers (scan_raw.c).
 #ifndef LF_QUANT_SCAN_INT_H
 #define LF_QUANT_SCAN_INT_H
 
@@ -25,6 +25,8 @@ void lf__scan_scales(const lf_quant *quant, const lf_scan *scans, const lf__scal
 
 // Dequantizes a paired weight and reports NaN codes, bad scales and overflows.
 lf_status lf__scan_products(const lf_logical_tensor *tensor, lf_findings *findings, lf_error *err);
+// Reports an unquantized matrix whose values are those of FP8 codes, which no scale was applied to.
+void lf__scan_raw_codes(const lf_stored_tensor *tensor, lf_findings *findings);
 // Counts and reports values of a stored tensor that are not finite.
 void lf__scan_values(const lf_stored_tensor *tensor, lf_findings *findings);
 

@@ -137,9 +137,39 @@ static void report_reciprocal(const lf_logical_tensor *first, const lf__scale_st
                     first->name);
 }
 
+// Whether the scales, stored as floats, are whole numbers as the bytes of E8M0 are: 115.0 where 2^-12 is meant. Powers
+// of two alone could as well be reciprocals.
+static bool looks_like_exponents(const lf_stored_tensor *scale, const lf__scale_stats *stats)
+{
+    bool is_byte = scale->dtype == LF_DTYPE_U8 || scale->dtype == LF_DTYPE_F8_E8M0, has_other = false;
+    if (is_byte || stats->n_bad || stats->max > 254 || stats->mean_log2 < 6) return false;
+    for (uint64_t i = 0; i < stats->n; i++) {
+        float value = lf_f32_from_bits(bits_of(scale, i));
+        if (value < 64 || value != floorf(value)) return false;
+        has_other |= (lf_f32_bits(value) & 0x7fffffu) != 0;
+    }
+    return has_other;
+}
+
+static void report_exponents(const lf_logical_tensor *first, const lf__scale_stats *stats, size_t n,
+                             lf_findings *findings)
+{
+    char expected[64], found[64];
+    snprintf(expected, sizeof expected, "about %.3g, 2 to the power of that minus 127", exp2((double)stats->max - 127));
+    snprintf(found, sizeof found, "whole numbers up to %.3g", (double)stats->max);
+    lf_finding_args args = {.code = "scale-exponents",
+                            .severity = LF_SEVERITY_ERROR,
+                            .subject = first->name,
+                            .expected = expected,
+                            .found = found,
+                            .remedy = "convert again: each byte of an E8M0 scale is an exponent, not a number"};
+    lf_findings_add(findings, &args, "the scales of %zu weights are E8M0 bytes taken for numbers, the first is '%s'", n,
+                    first->name);
+}
+
 void lf__scan_scales(const lf_quant *quant, const lf_scan *scans, const lf__scale_stats *stats, lf_findings *findings)
 {
-    size_t n = 0, n_reciprocal = 0, first_reciprocal = 0;
+    size_t n = 0, n_reciprocal = 0, first_reciprocal = 0, n_exponents = 0, first_exponents = 0;
     member *members = lf_realloc_array(NULL, LF_MAX(lf_quant_count(quant), 1), sizeof *members);
     if (!members) {
         findings->failed = true;
@@ -151,8 +181,11 @@ void lf__scan_scales(const lf_quant *quant, const lf_scan *scans, const lf__scal
         char family[512];
         if (!tensor->scale || stats[i].n_bad == stats[i].n) continue;
         check_spike(tensor, &stats[i], findings);
-        if (looks_reciprocal(tensor, &scans[tensor->weight - stored], &stats[i]) && n_reciprocal++ == 0)
-            first_reciprocal = i;
+        if (looks_like_exponents(tensor->scale, &stats[i])) {
+            if (n_exponents++ == 0) first_exponents = i;
+        } else if (looks_reciprocal(tensor, &scans[tensor->weight - stored], &stats[i])) {
+            if (n_reciprocal++ == 0) first_reciprocal = i;
+        }
         if (!lf_tensor_family(family, sizeof family, tensor->name)) continue;
         lf_digest key = lf_scan_bytes((const uint8_t *)family, strlen(family), LF_DTYPE_U8).digest;
         members[n++] = (member){key, stats[i].mean_log2, i};
@@ -169,6 +202,9 @@ void lf__scan_scales(const lf_quant *quant, const lf_scan *scans, const lf__scal
     }
     if (n_reciprocal) {
         report_reciprocal(lf_quant_tensor(quant, first_reciprocal), &stats[first_reciprocal], n_reciprocal, findings);
+    }
+    if (n_exponents) {
+        report_exponents(lf_quant_tensor(quant, first_exponents), &stats[first_exponents], n_exponents, findings);
     }
     free(members);
 }

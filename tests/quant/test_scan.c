@@ -117,6 +117,45 @@ static void finds_what_is_not_finite(void **state)
     free(m);
 }
 
+static void finds_bytes_taken_for_scales(void **state)
+{
+    model *m = new_model();
+    for (size_t k = 0; k < N_LAYER; k++) {
+        for (size_t i = 0; i < N_SCALE; i++) m->scales[k][i] = 113 + (float)((k + i) % 4);
+    }
+    assert_sole(m, "scale-exponents", LF_SEVERITY_ERROR, "layers.0.up.weight");
+    for (size_t k = 0; k < N_LAYER; k++) { // reciprocals of powers of two
+        for (size_t i = 0; i < N_SCALE; i++) m->scales[k][i] = i % 2 ? 64 : 128;
+    }
+    assert_sole(m, "scale-reciprocal", LF_SEVERITY_WARNING, "layers.0.up.weight");
+    free(m);
+}
+
+// The head as the values of the codes of a layer, times `scale`.
+static void set_head(model *m, float scale)
+{
+    for (size_t i = 0; i < ROWS * COLS; i++)
+        m->head[i] = (uint16_t)(lf_f32_bits(scale * lf_fp8_to_f32(LF_DTYPE_F8_E4M3, m->codes[0][i])) >> 16);
+}
+
+static void finds_codes_taken_for_weights(void **state)
+{
+    model *m = new_model();
+    lf_findings findings;
+    set_head(m, 1);
+    assert_sole(m, "raw-codes", LF_SEVERITY_ERROR, "head.weight");
+    m->head[40] = 0x3f81; // no code: 1.0078125
+    scan(m, &findings, NULL);
+    assert_no_findings(&findings);
+    set_head(m, 0x1p-12f); // the scale was applied
+    scan(m, &findings, NULL);
+    assert_no_findings(&findings);
+    for (size_t i = 0; i < ROWS * COLS; i++) m->head[i] = i % 2 ? 0x4000 : 0x4040; // 2 and 3: no weights, but no codes
+    scan(m, &findings, NULL);
+    assert_no_findings(&findings);
+    free(m);
+}
+
 static void finds_scales_that_stand_out(void **state)
 {
     model *m = new_model();
@@ -205,9 +244,10 @@ static void joins_windows(void **state)
 int test_scan(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepts_sound_data),          cmocka_unit_test(finds_what_is_not_finite),
-        cmocka_unit_test(finds_scales_that_stand_out), cmocka_unit_test(finds_zeros_and_copies),
-        cmocka_unit_test(digests_follow_the_data),     cmocka_unit_test(joins_windows),
+        cmocka_unit_test(accepts_sound_data),           cmocka_unit_test(finds_what_is_not_finite),
+        cmocka_unit_test(finds_bytes_taken_for_scales), cmocka_unit_test(finds_codes_taken_for_weights),
+        cmocka_unit_test(finds_scales_that_stand_out),  cmocka_unit_test(finds_zeros_and_copies),
+        cmocka_unit_test(digests_follow_the_data),      cmocka_unit_test(joins_windows),
     };
     return cmocka_run_group_tests_name("scan", tests, NULL, NULL);
 }

@@ -143,6 +143,8 @@ def register(fault, warning, note, control):
     fault("deep-value-nan", "nan-value", lambda: poked("model.norm.weight", 6, b"\xc0\x7f"), "a NaN in a norm", DEEP)
     fault("deep-value-nan-embed", "nan-value", lambda: poked("model.embed_tokens.weight", 30, b"\xff\xff"), "a NaN in the embedding", DEEP)
     fault("deep-kv-scale-nan", "nan-value", lambda: kv_scale(nan), "a NaN in a KV-cache scale", DEEP)
+    fault("deep-e8m0-as-numbers", "scale-exponents", e8m0_as_numbers, "E8M0 bytes converted like integers: 115.0 instead of 2^-12", DEEP)
+    fault("deep-raw-codes", "raw-codes", lambda: raw_codes(1.0), "converted to BF16 without its scale", DEEP)
     warning("deep-value-infinite", "nan-value", lambda: poked("model.norm.weight", 6, b"\x80\x7f"), "an infinite norm", DEEP)
     warning("deep-swapped-layers", "scale-outlier", swapped_layers, "the scales of two layers exchanged", DEEP)
     warning("deep-scale-outlier", "scale-outlier", lambda: all_scales(lambda name, v: [100 * x for x in v] if ".2.mlp.down" in name else v), "one layer's scales are 100 times its siblings'", DEEP)
