@@ -2,6 +2,7 @@
 //
 // Findings: what a check has to say about a checkpoint. Unlike an error, a finding does not stop the work; all of them
 // are collected and shown at once, because a bring-up that stops at the first mismatch costs one run per mistake.
+// lf_finding and lf_findings_status() stand in landfall.h.
 #ifndef LF_BASE_FINDING_H
 #define LF_BASE_FINDING_H
 
@@ -9,20 +10,6 @@
 #include <stddef.h>
 
 #include "base/status.h"
-
-typedef enum lf_severity { LF_SEVERITY_ERROR, LF_SEVERITY_WARNING, LF_SEVERITY_NOTE } lf_severity;
-
-const char *lf_severity_name(lf_severity severity); // "error", "warning", "note"
-
-typedef struct lf_finding {
-    const char *code; // STATIC, stable, kebab-case: "scale-missing"
-    lf_severity severity;
-    char *subject;  // OWNED by the list, as the four below: tensor or file name
-    char *message;  // one sentence, lower case, no full stop
-    char *expected; // "" when not applicable
-    char *found;
-    char *remedy;
-} lf_finding;
 
 typedef struct lf_findings {
     lf_finding *items; // OWNED
@@ -54,9 +41,5 @@ void lf_findings_add(lf_findings *findings, const lf_finding_args *args, const c
 
 // Takes over the findings of `from`, in order, and empties it.
 void lf_findings_append(lf_findings *to, lf_findings *from);
-
-// LF_OK when there is no finding of severity error; otherwise LF_ERR_FINDINGS with the first error in `err` and the
-// count.
-lf_status lf_findings_status(const lf_findings *findings, lf_error *err);
 
 #endif

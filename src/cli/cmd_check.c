@@ -128,23 +128,6 @@ static void *run_text_job(void *ctx)
     return NULL;
 }
 
-static void check_vocabulary(lf_preflight *pf, const lf_text_summary *text)
-{
-    lf_outline outline;
-    lf_outline_read(&outline, pf->config_json, pf->has_table ? &pf->config : NULL);
-    if (outline.vocab_size == 0 || text->n_token <= outline.vocab_size) return;
-    char expected[48], found[48];
-    snprintf(expected, sizeof expected, "ids below %" PRId64, outline.vocab_size);
-    snprintf(found, sizeof found, "ids up to %" PRId32, text->n_token - 1);
-    lf_finding_args args = {.code = "tokenizer-too-large",
-                            .severity = LF_SEVERITY_WARNING,
-                            .subject = "tokenizer.json",
-                            .expected = expected,
-                            .found = found,
-                            .remedy = "tokenizer and config.json belong to different models"};
-    lf_findings_add(&pf->findings, &args, "the tokenizer has tokens without a row of the embedding");
-}
-
 // Headers and tokenizer, side by side.
 static lf_status check_files(lf_preflight *pf, const char *model, lf_error *err)
 {
@@ -162,7 +145,7 @@ static lf_status check_files(lf_preflight *pf, const char *model, lf_error *err)
     }
     if (!status) {
         lf_findings_append(&pf->findings, &job.findings);
-        check_vocabulary(pf, &job.summary);
+        lf_preflight_vocabulary(pf, job.summary.n_token, &pf->findings);
     }
     lf_findings_fini(&job.findings);
     return status;

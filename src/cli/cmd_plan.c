@@ -411,7 +411,7 @@ const lf_verb lf_verb_plan = {
     .description =
         "What each rank of a tensor-parallel group would hold: query heads, KV heads (replicated ones are marked), the "
         "part of the feed-forward layers and of the vocabulary, and the memory for weights and for keys and values. "
-        "Only config.json is read.",
+        "config.json is enough; without a parameter table the weights come from the headers.",
     .example = "landfall plan models/Qwen3-8B-FP8 --tensor-parallel-size 3 --max-model-len 32K",
     .opts = plan_opts,
     .n_opt = LF_ARRAY_LENGTH(plan_opts),

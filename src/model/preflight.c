@@ -222,6 +222,23 @@ static void check_table(lf_preflight *pf)
                     n_missing);
 }
 
+void lf_preflight_vocabulary(const lf_preflight *pf, int32_t n_token, lf_findings *findings)
+{
+    lf_outline outline;
+    lf_outline_read(&outline, pf->config_json, pf->has_table ? &pf->config : NULL);
+    if (outline.vocab_size == 0 || n_token <= outline.vocab_size) return;
+    char expected[48], found[48];
+    snprintf(expected, sizeof expected, "ids below %" PRId64, outline.vocab_size);
+    snprintf(found, sizeof found, "ids up to %" PRId32, n_token - 1);
+    lf_finding_args args = {.code = "tokenizer-too-large",
+                            .severity = LF_SEVERITY_WARNING,
+                            .subject = "tokenizer.json",
+                            .expected = expected,
+                            .found = found,
+                            .remedy = "tokenizer and config.json belong to different models"};
+    lf_findings_add(findings, &args, "the tokenizer has tokens without a row of the embedding");
+}
+
 lf_status lf_preflight_run(lf_preflight *out, const char *model_dir, lf_error *err)
 {
     *out = (lf_preflight){0};

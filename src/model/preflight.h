@@ -31,6 +31,9 @@ typedef struct lf_preflight {
 // says that only the table-free checks ran; a caller that needs to run the model must refuse that itself. Fails when
 // the directory holds nothing to check or memory is gone; *out is then empty.
 lf_status lf_preflight_run(lf_preflight *out, const char *model_dir, lf_error *err);
+// Adds the finding tokenizer-too-large when a tokenizer whose highest id is n_token - 1 has tokens without a row of the
+// embedding. Preflight knows nothing of text, so the caller says it (text/text_check.h).
+void lf_preflight_vocabulary(const lf_preflight *preflight, int32_t n_token, lf_findings *findings);
 // Releases everything; accepts a zeroed object.
 void lf_preflight_fini(lf_preflight *preflight);
 

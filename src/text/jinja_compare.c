@@ -92,7 +92,7 @@ bool lf__jinja_same(jinja_value a, jinja_value b)
 // -1, 0, 1, or 2 when a NaN is involved. Exact: an int is not rounded to compare it with a float.
 static int compare_numbers(jinja_value a, jinja_value b)
 {
-    int64_t ai, bi;
+    int64_t ai = 0, bi = 0;
     bool a_int = lf__jinja_integer(a, &ai), b_int = lf__jinja_integer(b, &bi);
     if (a_int && b_int) return (ai > bi) - (ai < bi);
     if (!a_int && !b_int) return isnan(a.real) || isnan(b.real) ? 2 : (a.real > b.real) - (a.real < b.real);

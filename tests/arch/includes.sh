@@ -29,6 +29,7 @@ text: base
 server: base model device load engine text
 verify: base checkpoint quant model plan
 convert: base checkpoint quant
+api: base checkpoint quant model plan text convert
 cli: base checkpoint quant model plan device load engine text server verify convert'
 
 for folder in src/*/; do
