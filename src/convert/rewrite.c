@@ -56,15 +56,41 @@ static void skip_value(editor *e)
 
 static void copy(editor *e, size_t begin, size_t end) { lf_buf_append(e->out, e->text + begin, end - begin); }
 
-// The string at [begin, end), quotes included, as text; "" when it is too long to be one that matters.
+// The character of an escape \uXXXX, when it is ASCII; otherwise one that no key of ours holds.
+static char ascii_of_escape(const char *digits)
+{
+    unsigned value = 0;
+    for (int i = 0; i < 4; i++) {
+        const char *place = strchr("0123456789abcdef", digits[i] | 0x20);
+        if (!digits[i] || !place) return '?';
+        value = value * 16 + (unsigned)(place - "0123456789abcdef");
+    }
+    return value > 0 && value < 0x80 ? (char)value : '?';
+}
+
+// The string at [begin, end), quotes included, as text; "" when it is too long to be one that matters. By hand, for a
+// parser can run out of memory, and a key that was not understood would keep a member that has to go.
 static void read_key(const editor *e, size_t begin, size_t end, char key[MAX_KEY_BYTES])
 {
-    key[0] = '\0';
-    if (end - begin > MAX_KEY_BYTES * 6) return; // each character could be an escape
-    json_t *decoded = json_loadb(e->text + begin, end - begin, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-    size_t length = json_string_length(decoded);
-    if (decoded && length < MAX_KEY_BYTES) memcpy(key, json_string_value(decoded), length + 1);
-    json_decref(decoded);
+    size_t n = 0;
+    for (size_t at = begin + 1; at + 1 < end; at++) {
+        char c = e->text[at];
+        if (c == '\\' && at + 2 < end) {
+            c = e->text[++at];
+            if (c == 'u' && at + 5 < end) {
+                c = ascii_of_escape(e->text + at + 1);
+                at += 4;
+            } else if (strchr("bfnrtu", c)) {
+                c = '?';
+            }
+        }
+        if (n + 1 == MAX_KEY_BYTES) {
+            key[0] = '\0';
+            return;
+        }
+        key[n++] = c;
+    }
+    key[n] = '\0';
 }
 
 static bool is_any_of(const char *key, const char *const *names, size_t n)
