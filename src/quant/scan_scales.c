@@ -151,6 +151,25 @@ static bool looks_like_exponents(const lf_stored_tensor *scale, const lf__scale_
     return has_other;
 }
 
+// E8M0 has no zero: bytes that were never written are scales of 2^-127, which make nothing of any code.
+static bool is_unwritten(const lf_logical_tensor *tensor, const lf_scan *weight, const lf__scale_stats *stats)
+{
+    lf_dtype dtype = tensor->scale->dtype;
+    bool is_byte = dtype == LF_DTYPE_U8 || dtype == LF_DTYPE_F8_E8M0;
+    return is_byte && weight->any && stats->max <= 0x1p-127f;
+}
+
+static void report_unwritten(const lf_logical_tensor *tensor, lf_findings *findings)
+{
+    lf_finding_args args = {.code = "bad-scale",
+                            .severity = LF_SEVERITY_ERROR,
+                            .subject = tensor->name,
+                            .expected = "exponents",
+                            .found = "zero bytes only, scales of 2^-127",
+                            .remedy = "the scale was not written: get the checkpoint again"};
+    lf_findings_add(findings, &args, "all scales of '%s' are zero bytes over values", tensor->name);
+}
+
 static void report_exponents(const lf_logical_tensor *first, const lf__scale_stats *stats, size_t n,
                              lf_findings *findings)
 {
@@ -181,6 +200,10 @@ void lf__scan_scales(const lf_quant *quant, const lf_scan *scans, const lf__scal
         char family[512];
         if (!tensor->scale || stats[i].n_bad == stats[i].n) continue;
         check_spike(tensor, &stats[i], findings);
+        if (is_unwritten(tensor, &scans[tensor->weight - stored], &stats[i])) {
+            report_unwritten(tensor, findings);
+            continue;
+        }
         if (looks_like_exponents(tensor->scale, &stats[i])) {
             if (n_exponents++ == 0) first_exponents = i;
         } else if (looks_reciprocal(tensor, &scans[tensor->weight - stored], &stats[i])) {

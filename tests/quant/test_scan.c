@@ -117,6 +117,31 @@ static void finds_what_is_not_finite(void **state)
     free(m);
 }
 
+static void finds_scales_of_zero_bytes(void **state)
+{
+    static const uint8_t zeros[4];
+    const struct {
+        const char *dtype, *config;
+    } kinds[] = {{"F8_E8M0", "{\"weight_block_size\":[32,32]}"},
+                 {"U8", "{\"quant_method\":\"mxfp8\",\"weight_block_size\":[32,32]}"}};
+    for (size_t k = 0; k < LF_ARRAY_LENGTH(kinds); k++) {
+        model *m = new_model();
+        maker shard = {0};
+        opened o;
+        lf_error err;
+        int64_t rows = k ? 2 : ROWS; // groups of one row, or blocks
+        add_tensor(&shard, "up.weight", "F8_E4M3", m->codes[0], (const int64_t[]){rows, COLS, -1});
+        add_tensor(&shard, "up.weight_scale_inv", kinds[k].dtype, zeros, (const int64_t[]){2, 2, -1});
+        open_made(&o, &shard, kinds[k].config);
+        assert_no_findings(&o.findings);
+        assert_int_equal(lf_quant_scan(o.quant, NULL, NULL, &o.findings, &err), LF_OK);
+        assert_finding(&o.findings, "bad-scale", LF_SEVERITY_ERROR, "up.weight");
+        assert_int_equal(o.findings.count, 1);
+        close_opened(&o);
+        free(m);
+    }
+}
+
 static void finds_bytes_taken_for_scales(void **state)
 {
     model *m = new_model();
@@ -244,10 +269,15 @@ static void joins_windows(void **state)
 int test_scan(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepts_sound_data),           cmocka_unit_test(finds_what_is_not_finite),
-        cmocka_unit_test(finds_bytes_taken_for_scales), cmocka_unit_test(finds_codes_taken_for_weights),
-        cmocka_unit_test(finds_scales_that_stand_out),  cmocka_unit_test(finds_zeros_and_copies),
-        cmocka_unit_test(digests_follow_the_data),      cmocka_unit_test(joins_windows),
+        cmocka_unit_test(accepts_sound_data),
+        cmocka_unit_test(finds_what_is_not_finite),
+        cmocka_unit_test(finds_scales_of_zero_bytes),
+        cmocka_unit_test(finds_bytes_taken_for_scales),
+        cmocka_unit_test(finds_codes_taken_for_weights),
+        cmocka_unit_test(finds_scales_that_stand_out),
+        cmocka_unit_test(finds_zeros_and_copies),
+        cmocka_unit_test(digests_follow_the_data),
+        cmocka_unit_test(joins_windows),
     };
     return cmocka_run_group_tests_name("scan", tests, NULL, NULL);
 }

@@ -61,6 +61,11 @@ def foreign_shard(shared=False):
     return with_files(lambda f: f.update({SECOND: other.files()["model.safetensors"]}))
 
 
+def bf16_shard():
+    other = qwen3(quantization=None).files()
+    return with_files(lambda f: f.update({SECOND: other[SECOND]}))
+
+
 def hub_cache(dangling=False):
     """snapshots/main holds links into blobs/, as a download leaves it."""
     out = {}
@@ -124,6 +129,8 @@ def index_cases(fault, warning, note, control):
     fault("index-dangling-link", "shard-missing", lambda: hub_cache(dangling=True), "a link of the hub cache without its blob")
     fault("index-foreign-shard", "shard-foreign", foreign_shard, "the second shard is of another checkpoint")
     fault("index-foreign-shared", "tensor-missing", lambda: foreign_shard(True), "the same, and one name is in both")
+    fault("index-shard-copied", "shard-foreign", lambda: with_files(lambda f: f.update({SECOND: f[FIRST]})), "the first shard was downloaded under both names")
+    fault("index-bf16-shard", "tensor-missing", bf16_shard, "the second shard is of the BF16 release of the same model")
     fault("index-no-json", "index-json", lambda: with_files(lambda f: f.update({INDEX: f[INDEX][:-40]})), "the index was cut")
     fault("index-no-map", "index-json", lambda: index_text(lambda i: i.pop("weight_map")), "no weight_map")
     fault("index-twice", "index-duplicate", lambda: with_files(lambda f: f.update({INDEX: f[INDEX].replace(b'"lm_head.weight"', b'"lm_head.weight": "' + SECOND.encode() + b'", "lm_head.weight"')})), "one name mapped twice")
@@ -247,6 +254,8 @@ def pairing_cases(fault, warning, note, control):
     warning("modules-lie-bf16", "modules-disagree", lambda: unlisted_bf16(["lm_head"]), "BF16, and not in the list")
     warning("modules-wrong-names", "modules-disagree", lambda: unlisted_bf16(["model.decoder.layers.1.mlp.up_proj"]), "the list has names that no tensor has")
     warning("config-stale", "stale-config", lambda: edited(lambda m: m.config.update(quantization_config=dict(FP8)), quantization=None), "converted to BF16, quantization_config left behind")
+    warning("config-stale-modelopt", "stale-config", stale_modelopt, "converted to BF16, hf_quant_config.json left behind")
+    warning("config-stale-compression", "stale-config", lambda: edited(lambda m: m.config.update(compression_config={"quant_method": "compressed-tensors"}), quantization=None), "converted to BF16, compression_config left behind")
     warning("mtp-absent", "mtp-missing", lambda: configured(num_nextn_predict_layers=1), "a layer for multi-token prediction is promised")
     control("scale-other-shard", scattered, "no scale stands in its weight's shard")
     control("scale-bf16", lambda: qwen3(scale="BF16").files(), "BF16 scales")
@@ -266,6 +275,12 @@ def pairing_cases(fault, warning, note, control):
     control("scale-of-activations", lambda: edited_unknown(lambda m: (m.scale("wq.input_scale", []), m.scale("wq.k_scale", [1]), m.scale("wq.output_scale", [1]))), "activation and KV-cache scales are not companions of weights")
     control("bytes-that-are-no-weights", lambda: edited_unknown(lambda m: (m.add("mask", "BOOL", [4, 4]), m.add("router.map", "U8", [8]))), "one byte per element is not FP8")
     control("block-larger-than-weight", lambda: large_block(), "a weight smaller than one block")
+
+
+def stale_modelopt():
+    m = qwen3(quantization=None)
+    m.extra["hf_quant_config.json"] = b'{"quantization": {"quant_algo": "FP8"}}'
+    return m.files()
 
 
 def dropped_weight():
@@ -341,6 +356,7 @@ def table_cases(fault, warning, note, control):
     fault("table-transposed", "parameter-shape", lambda: resized(DOWN, 20, 16), "stored [in, out]")
     fault("table-norm-rank", "parameter-shape", lambda: stored("model.norm.weight", "BF16", [1, 16], bf16(1.0) * 16), "a norm with two dimensions")
     fault("table-k-norm-wide", "parameter-shape", lambda: stored("model.layers.1.self_attn.k_norm.weight", "BF16", [16], bf16(1.0) * 16), "k_norm over all heads where this model has one per head")
+    fault("table-scale-over-weight", "parameter-shape", lambda: edited(lambda m: (m.drop(UP), m.rename(UP + INV, UP))), "a converter wrote the scale under the weight's name")
     fault("table-norm-int", "parameter-dtype", lambda: stored("model.norm.weight", "I32", [16]), "an integer norm")
     fault("table-embed-f64", "parameter-dtype", lambda: stored("model.embed_tokens.weight", "F64", [24, 16]), "no model is stored in F64")
     fault("table-norm-fp8", "parameter-dtype", lambda: fp8_norm(), "a norm was quantized with the matrices")
@@ -397,6 +413,7 @@ def config_cases(fault, warning, note, control):
     fault("config-layer-types", "config-invalid", lambda: configured(layer_types=["full_attention"]), "one layer type for two layers")
     fault("config-layer-type", "config-unsupported", lambda: configured(layer_types=["full_attention", "spiral"]), "an unknown layer type")
     fault("config-eos", "config-invalid", lambda: configured(eos_token_id={"a": 1}), "an end token that is no number")
+    fault("config-generation-cut", "config-invalid", lambda: text_files(generation_config__json=b'{"eos_token_id": '), "generation_config.json ends in the middle")
     fault("config-modelopt-file", "quant-config-invalid", modelopt_file, "hf_quant_config.json is no JSON")
     fault("tokenizer-cut", "tokenizer-invalid", lambda: text_files(tokenizer__json=json.dumps(TOKENIZER).encode()[:-50]), "tokenizer.json ends in the middle")
     fault("tokenizer-lfs", "lfs-pointer", lambda: text_files(tokenizer__json=LFS), "git clone without git lfs")
@@ -405,6 +422,7 @@ def config_cases(fault, warning, note, control):
     warning("tokenizer-absent", "tokenizer-missing", lambda: qwen3().files(), "prompts have to be token ids")
     warning("tokenizer-other", "tokenizer-too-large", lambda: text_files(tokenizer__json={**TOKENIZER, "model": {**TOKENIZER["model"], "vocab": {chr(0x4e00 + i): i for i in range(99)}}}), "more tokens than rows of the embedding")
     warning("tokenizer-config-cut", "tokenizer-config-invalid", lambda: text_files(tokenizer__json=TOKENIZER, tokenizer_config__json=b'{"bos'), "tokenizer_config.json ends in the middle")
+    warning("tokenizer-disagrees", "tokenizer-config-invalid", lambda: text_files(tokenizer__json=TOKENIZER, tokenizer_config__json={"added_tokens_decoder": {"5": {"content": "</s>", "special": True}}}), "an added token that the tokenizer does not have")
     warning("template-broken", "template-invalid", lambda: text_files(tokenizer__json=TOKENIZER, tokenizer_config__json={"chat_template": "{% for m in messages %}{{ m.content }"}), "a loop without its end")
     note("template-absent", "template-missing", lambda: text_files(tokenizer__json=TOKENIZER, tokenizer_config__json={}), "a base model has none")
     control("text-complete", lambda: text_files(tokenizer__json=TOKENIZER, tokenizer_config__json={"chat_template": "{% for m in messages %}{{ m.content }}{% endfor %}"}), "tokenizer and template are sound")

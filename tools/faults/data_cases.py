@@ -88,6 +88,13 @@ def mx(byte):
     return m.files()
 
 
+def mx_zeros():
+    m = unknown(MXFP8)
+    m.linear("wq.weight", 6, 64, scale="U8", shape=[6, 2])
+    m["wq.weight_scale_inv"].data = bytes(12)
+    return m.files()
+
+
 def fp4(byte):
     m = unknown(dict(FP8, scale_fmt="ue8m0"))
     m.add("w1.weight", "I8", [6, 32])
@@ -138,6 +145,8 @@ def register(fault, warning, note, control):
     fault("deep-e8m0-255", "bad-scale", lambda: poked(UP + INV, 2, b"\xff", scale="F8_E8M0"), "255 is the NaN of E8M0", DEEP)
     fault("deep-mx-255", "bad-scale", lambda: mx(255), "255 among the scales of MXFP8", DEEP)
     fault("deep-fp4-255", "bad-scale", lambda: fp4(255), "255 among the scales of packed FP4", DEEP)
+    fault("deep-e8m0-zeros", "bad-scale", lambda: replaced(UP + INV, lambda t: bytes(len(t.data)), scale="F8_E8M0"), "E8M0 scales that were never written: 2^-127 over values", DEEP)
+    fault("deep-mx-zeros", "bad-scale", mx_zeros, "the same under MXFP8", DEEP)
     fault("deep-overflow", "overflow", lambda: scale_value(1e37), "448 times the scale is no bf16", DEEP)
     fault("deep-overflow-mx", "overflow", lambda: mx(254), "2^127 times a code", DEEP)
     fault("deep-value-nan", "nan-value", lambda: poked("model.norm.weight", 6, b"\xc0\x7f"), "a NaN in a norm", DEEP)

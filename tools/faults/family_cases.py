@@ -135,6 +135,7 @@ FAULTS = [
     ("v4-fp4-orphan", "scale-orphan", lambda: deepseek_v4(lambda m: m.drop("layers.0.ffn.experts.1.w1.weight")), "the scale of an expert that is not there"),
     ("v4-fp4-shape", "group-size", lambda: deepseek_v4(lambda m: m.scale("layers.0.ffn.experts.1.w1.scale", [6, 4], "F8_E8M0")), "groups of 16 are NVFP4's"),
     ("v4-scale-renamed", "scale-missing", lambda: deepseek_v4(lambda m: m.rename("layers.0.attn.wq_a.scale", "layers.0.attn.wq_a.scales")), "a suffix that no reader knows"),
+    ("v4-mtp-scale", "scale-missing", lambda: deepseek_v4(lambda m: m.add("mtp.0.e_proj.weight", "F8_E4M3", [16, 16], fp8_codes("e_proj", 256))), "a published repack lacks the scale of mtp.0.e_proj"),
     ("experts-scale", "scale-missing,scale-orphan", lambda: fused_renamed(), "the scale of fused experts under a name of its own"),
     ("experts-scale-shape", "scale-shape", lambda: fused_experts([3, 2, 3], None), "a block column too many in fused experts"),
     ("experts-scale-count", "scale-shape", lambda: fused_experts([2, 2, 2], None), "scales of two experts for three"),
