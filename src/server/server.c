@@ -131,9 +131,10 @@ static lf_status start_daemon(lf_server *server, lf_error *err)
     };
     unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC |
                      MHD_USE_ERROR_LOG;
+    errno = 0;
     server->daemon =
         MHD_start_daemon(flags, 0, NULL, NULL, lf_http_request, server, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
-    if (!server->daemon) return lf_error_set(err, LF_ERR_NETWORK, "cannot start the HTTP server");
+    if (!server->daemon) return lf_error_errno(err, errno ? errno : EAGAIN, "cannot start the HTTP server");
     return LF_OK;
 }
 
@@ -163,11 +164,9 @@ lf_status lf_server_start(lf_server **out, lf_service *service, int listen_fd, c
             lf_error_hint(err, "another program listens on this port");
     }
     if (!status) status = start_daemon(server, err);
-    if (!status && pthread_create(&server->monitor, NULL, monitor_main, server)) {
-        status = lf_error_set(err, LF_ERR_NO_MEMORY, "cannot start the monitor thread");
-    } else if (!status) {
-        server->has_monitor = true;
-    }
+    int failure = status ? 0 : pthread_create(&server->monitor, NULL, monitor_main, server);
+    if (failure) status = lf_error_errno(err, failure, "cannot start the monitor thread");
+    server->has_monitor = !status;
     if (status)
         lf_server_close(server);
     else

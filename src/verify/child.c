@@ -93,7 +93,8 @@ static lf_status wait_until_ready(lf__child *child, double timeout_s, lf_error *
             child->pid = 0;
             last_line(child->log_path, line, sizeof line);
             describe_exit(wait_status, ending, sizeof ending);
-            return lf_error_set(err, LF_ERR_DEVICE, "the server ended before it was ready (%s): %s", ending, line);
+            return lf_error_set(err, LF_ERR_DEVICE, "the server ended before it was ready (%s): %s", ending,
+                                line[0] ? line : "its log is empty");
         }
         if (lf_now_ns() > deadline_ns) {
             return lf_error_set(err, LF_ERR_DEVICE, "the server was not ready within %.0f s", timeout_s);

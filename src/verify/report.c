@@ -4,6 +4,7 @@
 // and of its log files, so that an edited report is found out by --recheck.
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -163,7 +164,9 @@ lf_status lf__report_write(json_t *report, const char *output_dir, lf_error *err
         goto out;
     }
     status = lf_file_write(markdown_path, lf_buf_text(&markdown), markdown.length, err);
-    if (!status) status = lf_file_write(json_path, text, strlen(text), err);
+    if (status) goto out;
+    status = lf_file_write(json_path, text, strlen(text), err);
+    if (status) unlink(markdown_path); // both or none: what people read must be what --recheck proves
 
 out:
     lf_buf_fini(&markdown);
