@@ -366,11 +366,9 @@ static uint16_t *define(const format_row *row, const uint8_t *codes, const uint8
         for (int64_t r = 0; r < d.R; r++) {
             for (int64_t k = 0; k < d.C; k++) {
                 int64_t at = (e * d.R + r) * d.C + k;
-                unsigned code = codes[at];
-                if (strcmp(row->weight_dtype, "I8") == 0) {
-                    unsigned byte = codes[(e * d.R + r) * (d.C / 2) + k / 2];
-                    code = k % 2 ? byte >> 4 : byte & 15;
-                }
+                bool is_fp4 = strcmp(row->weight_dtype, "I8") == 0; // two values in a byte
+                unsigned byte = codes[is_fp4 ? at / 2 : at];
+                unsigned code = !is_fp4 ? byte : k % 2 ? byte >> 4 : byte & 15;
                 float scale = scale_value(scales, row->scale_dtype, row->rule(d, e, r, k));
                 values[at] = round_to_bf16(decode(row->weight_dtype, code) * scale);
             }
