@@ -217,7 +217,8 @@ typedef enum lf_split_rule {
     LF_SPLIT_FP8_BLOCK_EXPERTS, // the same with experts dealt out whole
 } lf_split_rule;
 
-// Whether such an engine accepts the size. When not, `why` (may be NULL) gets the first reason, NUL-terminated.
+// Whether such an engine accepts the size, from 1 to 16384. When not, `why` (may be NULL) gets the first reason,
+// NUL-terminated.
 LF_API bool lf_model_admits(const lf_model *model, int64_t tensor_parallel_size, lf_split_rule rule, char *why,
                             size_t why_bytes);
 

@@ -2,6 +2,7 @@
 //
 // An opened model directory: the preflight, the outline and the census of it, and the facts made of them.
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,5 +103,10 @@ bool lf_model_admits(const lf_model *model, int64_t tensor_parallel_size, lf_spl
         [LF_SPLIT_FP8_BLOCK] = LF_ENGINE_FP8_BLOCK,
         [LF_SPLIT_FP8_BLOCK_EXPERTS] = LF_ENGINE_FP8_BLOCK_EXPERTS,
     };
+    if ((size_t)rule >= LF_ARRAY_LENGTH(rules) || tensor_parallel_size < 1 || tensor_parallel_size > LF_MAX_RANKS) {
+        if (why && why_bytes)
+            snprintf(why, why_bytes, "not a number of ranks from 1 to %d, or no such rule", LF_MAX_RANKS);
+        return false;
+    }
     return lf_tp_is_admissible(&model->outline, tensor_parallel_size, rules[rule], why, why_bytes);
 }

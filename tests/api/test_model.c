@@ -154,6 +154,12 @@ static void plans_any_number_of_ranks(void **state)
     assert_false(lf_model_admits(model, 4, LF_SPLIT_BF16, why, sizeof why));
     assert_non_null(strstr(why, "num_attention_heads"));
     assert_false(lf_model_admits(model, 4, LF_SPLIT_FP8_BLOCK_EXPERTS, NULL, 0));
+    const int64_t no_sizes[] = {0, -1, INT64_MIN, INT64_MAX};
+    for (size_t i = 0; i < 4; i++) {
+        assert_false(lf_model_admits(model, no_sizes[i], LF_SPLIT_BF16, why, sizeof why));
+        assert_non_null(strstr(why, "not a number of ranks"));
+    }
+    assert_false(lf_model_admits(model, 1, (lf_split_rule)3, NULL, 0));
     lf_model_close(model);
 }
 
