@@ -21,7 +21,7 @@ typedef struct kind {
     lf_dtype weight, scale;
     lf_scale_layout layout;
     bool has_chunks;
-    int64_t rows, cols; // of a block or group; 0 otherwise
+    int64_t rows, cols;  // of a block or group; 0 otherwise
     size_t count, place; // place: order of first appearance
 } kind;
 
