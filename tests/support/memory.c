@@ -25,6 +25,8 @@ void __wrap_free(void *block);
 char *__wrap_strdup(const char *text);
 char *__wrap_strndup(const char *text, size_t n);
 int __wrap_asprintf(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// What asprintf is under -D_FORTIFY_SOURCE, with which distributions compile.
+int __wrap___asprintf_chk(char **out, int flag, const char *format, ...) __attribute__((format(printf, 3, 4)));
 json_t *__real_json_loadb(const char *text, size_t length, size_t flags, json_error_t *problem);
 json_t *__wrap_json_loadb(const char *text, size_t length, size_t flags, json_error_t *problem);
 
@@ -83,14 +85,29 @@ char *__wrap_strndup(const char *text, size_t n)
 
 char *__wrap_strdup(const char *text) { return __wrap_strndup(text, strlen(text)); }
 
+static int print(char **out, const char *format, va_list args)
+{
+    int length = fails() ? -1 : vasprintf(out, format, args);
+    if (length >= 0) n_live++;
+    return length;
+}
+
 int __wrap_asprintf(char **out, const char *format, ...)
 {
-    if (fails()) return -1;
     va_list args;
     va_start(args, format);
-    int length = vasprintf(out, format, args);
+    int length = print(out, format, args);
     va_end(args);
-    if (length >= 0) n_live++;
+    return length;
+}
+
+int __wrap___asprintf_chk(char **out, int flag, const char *format, ...)
+{
+    (void)flag;
+    va_list args;
+    va_start(args, format);
+    int length = print(out, format, args);
+    va_end(args);
     return length;
 }
 
