@@ -6,6 +6,7 @@
 #define LF_MODEL_MODEL_INT_H
 
 #include "model/model.h"
+#include "model/outline.h"
 
 // A sum of up to two products of two config fields each. A field is its offset in lf_config; 0 (no int64_t field stands
 // there) is the factor one, and a term without fields is absent. The empty expression is 0.
@@ -106,5 +107,8 @@ bool lf__condition_holds(const lf_condition *condition, const lf_config *config)
 // Fills config->rope from rope_parameters, rope_scaling, rope_theta and partial_rotary_factor; the dimensions of
 // `config` are already read.
 lf_status lf__config_read_rope(lf_config *config, const json_t *json, lf_error *err);
+
+// Layers and experts that are not there, of a model without a parameter table: layer-missing, expert-incomplete.
+void lf__census(const lf_outline *outline, const lf_quant *quant, lf_findings *findings);
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "model/model_int.h"
 #include "model/outline.h"
 
 enum { MAX_CONFIG_BYTES = 16 << 20 };
@@ -239,6 +240,27 @@ void lf_preflight_vocabulary(const lf_preflight *pf, int32_t n_token, lf_finding
     lf_findings_add(findings, &args, "the tokenizer has tokens without a row of the embedding");
 }
 
+// Where tensors were taken away by an error that was told, counting them again would tell it twice.
+static bool lacks_tensors(const lf_preflight *pf)
+{
+    static const char *const codes[] = {"scale-orphan", "tensor-missing", "tensor-misplaced", "tensor-not-in-index"};
+    for (size_t i = 0; i < pf->findings.count; i++) {
+        for (size_t k = 0; k < LF_ARRAY_LENGTH(codes); k++) {
+            if (strcmp(pf->findings.items[i].code, codes[k]) == 0) return true;
+        }
+    }
+    return has_refused_shard(pf);
+}
+
+// block_configs: layers of a pruned model may be empty.
+static void check_census(lf_preflight *pf)
+{
+    lf_outline outline;
+    if (json_object_get(pf->config_json, "block_configs") || lacks_tensors(pf)) return;
+    lf_outline_read(&outline, pf->config_json, NULL);
+    lf__census(&outline, pf->quant, &pf->findings);
+}
+
 lf_status lf_preflight_run(lf_preflight *out, const char *model_dir, lf_error *err)
 {
     *out = (lf_preflight){0};
@@ -246,6 +268,7 @@ lf_status lf_preflight_run(lf_preflight *out, const char *model_dir, lf_error *e
     if (!status) status = load_config(out, model_dir, err);
     if (!status) status = lf_quant_open(&out->quant, out->checkpoint, out->config_json, &out->findings, err);
     if (!status && out->has_table) check_table(out);
+    if (!status && !out->has_table) check_census(out);
     if (!status) check_mtp(out);
     if (!status) status = check_tokenizer(out, model_dir, err);
     if (!status && out->findings.failed) status = lf_error_no_memory(err, 0);

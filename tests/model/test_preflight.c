@@ -36,6 +36,7 @@ static void assert_mtp(int promised, const char *name, const char *found)
              promised);
     const sparse_tensor tensors[] = {
         {"model.embed_tokens.weight", "BF16", {8, 8}},
+        {"model.layers.0.x.weight", "BF16", {8}},
         {"model.layers.1.x.weight", "BF16", {8}},
         {name, "BF16", {8, 8}},
     };
@@ -70,8 +71,53 @@ static void misses_promised_layers(void **state)
     assert_mtp(1, "model.layers.0.mlp.gate.weight", "0");
 }
 
+// The subject of the one error of a model of 2 layers with 2 experts, whose tensors are these; NULL: none.
+static void assert_census(const char *more, const char *code, const char *subject, const char *const names[8])
+{
+    char config[300];
+    lf_error err;
+    lf_preflight pf;
+    sparse_model model;
+    sparse_tensor tensors[8] = {0};
+    size_t n = 0;
+    for (; n < 8 && names[n]; n++) tensors[n] = (sparse_tensor){names[n], "BF16", {8, 8}};
+    snprintf(config, sizeof config,
+             "{\"architectures\": [\"UnheardOf\"], \"num_hidden_layers\": 2, \"num_experts\": 2%s}", more);
+    sparse_open(&model, config, tensors, n);
+    assert_int_equal(lf_preflight_run(&pf, model.dir, &err), LF_OK);
+    assert_int_equal(pf.findings.n_error, subject ? 1 : 0);
+    if (subject) assert_string_equal(find(&pf.findings, code)->subject, subject);
+    lf_preflight_fini(&pf);
+    sparse_close(&model);
+}
+
+#define EXPERT(layer, number) "model.layers." #layer ".mlp.experts." #number "."
+
+static void counts_layers_and_experts(void **state)
+{
+    const char *const whole[8] = {EXPERT(0, 0) "w1.weight", EXPERT(0, 1) "w1.weight", EXPERT(1, 0) "w1.weight",
+                                  EXPERT(1, 1) "w1.weight"};
+    const char *const layer[8] = {"model.layers.1.x.weight", "model.layers.2.x.weight"};
+    const char *const expert[8] = {EXPERT(0, 0) "w1.weight", EXPERT(0, 1) "w1.weight", EXPERT(1, 0) "w1.weight"};
+    const char *const part[8] = {EXPERT(0, 0) "w1.weight", EXPERT(0, 0) "w2.weight", EXPERT(0, 1) "w2.weight",
+                                 "model.layers.1.x.weight"};
+    const char *const third[8] = {EXPERT(0, 0) "w1.weight", EXPERT(0, 1) "w1.weight", EXPERT(0, 2) "w1.weight",
+                                  EXPERT(0, 3) "w1.weight", "model.layers.1.x.weight"};
+    const char *const fused[8] = {"model.layers.0.mlp.experts.up_proj", "model.layers.1.mlp.experts.up_proj"};
+    const char *const other[8] = {"encoder.layers.0.x.weight", "decoder.layers.1.x.weight"};
+    assert_census("", NULL, NULL, whole);
+    assert_census("", NULL, NULL, fused);
+    assert_census("", NULL, NULL, other);
+    assert_census("", "layer-missing", "model.layers.0", layer);
+    assert_census(", \"block_configs\": []", NULL, NULL, layer);
+    assert_census("", "expert-incomplete", "model.layers.1.mlp.experts.1", expert);
+    assert_census("", "expert-incomplete", "model.layers.0.mlp.experts.1", part);
+    assert_census("", "expert-incomplete", "model.layers.0.mlp.experts.2", third);
+}
+
 int test_preflight(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(misses_promised_layers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(misses_promised_layers),
+                                       cmocka_unit_test(counts_layers_and_experts)};
     return cmocka_run_group_tests_name("preflight", tests, NULL, NULL);
 }

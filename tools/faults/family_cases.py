@@ -131,6 +131,12 @@ FAULTS = [
     ("v3-kv-a-rows", "scale-shape", lambda: deepseek_v3(lambda m: m.scale("model.layers.0.self_attn.kv_a_proj_with_mqa.weight_scale_inv", [1, 2])), "12 / 8 rounded down: the partial block of kv_a lost"),
     ("v3-expert-scale", "scale-missing", lambda: deepseek_v3(lambda m: m.drop("model.layers.1.mlp.experts.1.down_proj.weight_scale_inv")), "one expert of many"),
     ("v3-expert-orphan", "scale-orphan", lambda: deepseek_v3(lambda m: m.drop("model.layers.1.mlp.experts.1.down_proj.weight")), "an expert was pruned, its scale stayed"),
+    ("v3-layer-missing", "layer-missing", lambda: deepseek_v3(lambda m: m.drop(*[n for n in m.tensors if ".layers.1." in n])), "a layer is not there, and no table says so"),
+    ("v3-layers-promised", "layer-missing", lambda: deepseek_v3(lambda m: m.config.update(num_hidden_layers=61, num_nextn_predict_layers=0)), "config.json of the full model"),
+    ("v3-expert-missing", "expert-incomplete", lambda: deepseek_v3(lambda m: m.drop(*[n for n in m.tensors if ".1.mlp.experts.1." in n])), "an expert with its scales is not there"),
+    ("v3-expert-part", "expert-incomplete", lambda: deepseek_v3(lambda m: m.linear("model.layers.0.mlp.experts.0.up_proj.weight", 12, 16)), "one expert has a projection more than the others"),
+    ("v3-experts-promised", "expert-incomplete", lambda: deepseek_v3(lambda m: m.config.update(n_routed_experts=4)), "config.json promises twice as many experts"),
+    ("v3-experts-pruned", "expert-incomplete", lambda: deepseek_v3(lambda m: m.config.update(n_routed_experts=1)), "more experts than config.json says"),
     ("v4-fp4-scale", "scale-missing", lambda: deepseek_v4(lambda m: m.drop("layers.0.ffn.experts.1.w1.scale")), "packed FP4 without its scale is bytes without meaning"),
     ("v4-fp4-orphan", "scale-orphan", lambda: deepseek_v4(lambda m: m.drop("layers.0.ffn.experts.1.w1.weight")), "the scale of an expert that is not there"),
     ("v4-fp4-shape", "group-size", lambda: deepseek_v4(lambda m: m.scale("layers.0.ffn.experts.1.w1.scale", [6, 4], "F8_E8M0")), "groups of 16 are NVFP4's"),
@@ -170,6 +176,7 @@ FAULTS = [
 ]
 
 CONTROLS = [
+    ("pruned-layers", lambda: deepseek_v3(lambda m: (m.drop(*[n for n in m.tensors if ".layers.1." in n]), m.config.update(block_configs=[{}, {"no_op": True}]))), "an empty layer of a pruned model, announced by block_configs"),
     ("deepseek-v3", deepseek_v3, "blocks, experts, a prediction layer"),
     ("deepseek-v4", deepseek_v4, "E8M0 scales, packed FP4 experts"),
     ("deepseek-v41", lambda: one(dict(FP8, weight_block_size=[16, 16]), 33, 20, suffix="scale", scale="F8_E8M0", block=16), "larger square blocks"),
