@@ -245,7 +245,7 @@ lf_status lf_engine_submit(lf_engine *engine, const int32_t *prompt, size_t n_pr
         return lf_error_no_memory(err, sizeof *request);
     }
     memcpy(prompt_copy, prompt, n_prompt * sizeof *prompt);
-    memcpy(stop_copy, sampling->stop_token_ids, sampling->n_stop_token_id * sizeof *stop_copy);
+    for (size_t i = 0; i < sampling->n_stop_token_id; i++) stop_copy[i] = sampling->stop_token_ids[i];
     request->engine = engine;
     request->prompt = prompt_copy;
     request->n_prompt = n_prompt;
