@@ -128,20 +128,21 @@ static void print_result(const lf_convert_result *result)
     char bytes[32];
     double seconds = (double)result->write_ns / 1e9;
     if (result->was_complete && result->n_verified == 0) {
-        printf("complete already: %zu shards as they were written\n", result->n_kept);
+        printf("complete already: %zu shard%s as written\n", result->n_kept, result->n_kept == 1 ? "" : "s");
         return;
     }
     if (result->n_written) {
-        printf("wrote %zu shard%s, %s in %.1f s (%.2f GB/s)", result->n_written, result->n_written == 1 ? "" : "s",
-               lf_show_bytes(bytes, sizeof bytes, result->bytes_written), seconds,
-               seconds > 0 ? (double)result->bytes_written / 1e9 / seconds : 0.0);
+        printf("wrote %zu shard%s, %s in %.1f s", result->n_written, result->n_written == 1 ? "" : "s",
+               lf_show_bytes(bytes, sizeof bytes, result->bytes_written), seconds);
+        if (seconds > 1) printf(" (%.2f GB/s)", (double)result->bytes_written / 1e9 / seconds);
     } else {
         printf("wrote no shard");
     }
     if (result->n_kept) printf(", kept %zu", result->n_kept);
     printf("; linked %zu files, copied %zu", result->n_linked, result->n_copied);
     if (result->n_verified)
-        printf("; verified %zu shards in %.1f s", result->n_verified, (double)result->verify_ns / 1e9);
+        printf("; verified %zu shard%s in %.1f s", result->n_verified, result->n_verified == 1 ? "" : "s",
+               (double)result->verify_ns / 1e9);
     printf("\n");
 }
 

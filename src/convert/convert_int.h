@@ -91,6 +91,7 @@ typedef struct lf__output {
     char *dir; // OWNED
     int fd;    // holds the lock that keeps a second conversion out; -1 when closed
     bool sync;
+    bool is_made; // by lf__output_open(); goes again when it is closed empty
 } lf__output;
 
 // Makes the directory when it is absent and locks it. Removes what a killed run left under partial names. Refuses the

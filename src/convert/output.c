@@ -102,11 +102,11 @@ static lf_status sweep(const lf__output *output, bool *has_journal, char foreign
     return failure ? failed(output, "", failure, err) : LF_OK;
 }
 
-static lf_status open_directory(lf__output *output, bool *is_made, lf_error *err)
+static lf_status open_directory(lf__output *output, lf_error *err)
 {
     int failure = 0;
-    *is_made = mkdir(output->dir, 0777) == 0;
-    if (!*is_made && errno != EEXIST) failure = errno;
+    output->is_made = mkdir(output->dir, 0777) == 0;
+    if (!output->is_made && errno != EEXIST) failure = errno;
     if (!failure && (output->fd = open(output->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) failure = errno;
     if (failure) {
         lf_error_errno(err, failure, "cannot make the directory %s", output->dir);
@@ -123,11 +123,10 @@ static lf_status open_directory(lf__output *output, bool *is_made, lf_error *err
 lf_status lf__output_open(lf__output *output, const char *model_dir, const char *out_dir, bool sync, lf_error *err)
 {
     char foreign[NAME_MAX + 1];
-    bool has_journal, is_made = false;
+    bool has_journal;
     *output = (lf__output){.fd = -1, .sync = sync, .dir = strdup(out_dir)};
-    lf_status status = output->dir ? open_directory(output, &is_made, err) : lf_error_no_memory(err, 0);
+    lf_status status = output->dir ? open_directory(output, err) : lf_error_no_memory(err, 0);
     if (!status) status = refuse_inside(output, model_dir, err);
-    if (status && is_made) (void)rmdir(output->dir);
     if (!status) status = sweep(output, &has_journal, foreign, err);
     if (!status && foreign[0] && !has_journal) {
         status = lf_error_set(err, LF_ERR_USAGE, "%s is not empty and holds no conversion", out_dir);
@@ -141,6 +140,7 @@ lf_status lf__output_open(lf__output *output, const char *model_dir, const char 
 
 void lf__output_close(lf__output *output)
 {
+    if (output->is_made) (void)rmdir(output->dir); // fails, as it should, when there is anything in it
     if (output->fd >= 0) close(output->fd);
     free(output->dir);
     *output = (lf__output){.fd = -1};

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -106,6 +107,20 @@ int __wrap_unlinkat(int dir_fd, const char *name, int flags)
 int __real_mkdir(const char *path, mode_t permissions);
 int __wrap_mkdir(const char *path, mode_t permissions);
 int __wrap_mkdir(const char *path, mode_t permissions) { return step() ? -1 : __real_mkdir(path, permissions); }
+
+static bool is_disk_full;
+
+#define WRAP_STATVFS(name)                                                                                             \
+    int __real_##name(int fd, struct statvfs *info);                                                                   \
+    int __wrap_##name(int fd, struct statvfs *info);                                                                   \
+    int __wrap_##name(int fd, struct statvfs *info)                                                                    \
+    {                                                                                                                  \
+        int result = __real_##name(fd, info);                                                                          \
+        if (is_disk_full) info->f_bavail = 10;                                                                         \
+        return result;                                                                                                 \
+    }
+WRAP_STATVFS(fstatvfs)
+WRAP_STATVFS(fstatvfs64)
 
 static void set_fault(fault kind, long at, int error)
 {
@@ -348,6 +363,24 @@ static void survives_without_memory(void **state)
     folder_remove(&b.f);
 }
 
+static void asks_for_space_first(void **state)
+{
+    bench b;
+    lf_convert_options options = fault_options();
+    lf_convert_result result;
+    lf_error err = {0};
+    bench_make(&b);
+    is_disk_full = true;
+    assert_int_equal(convert_once(&b.f, &options, &result, &err), LF_ERR_NO_SPACE);
+    assert_non_null(strstr(err.message, "not enough space"));
+    assert_non_null(strstr(err.expected, "bytes ("));
+    assert_non_null(strstr(err.found, "free"));
+    assert_false(exists(b.f.path, "out"));
+    is_disk_full = false;
+    assert_ends_well(&b);
+    folder_remove(&b.f);
+}
+
 // 96 MiB of codes, most of them a hole, through a process that may hold little of them at a time.
 static void needs_little_memory(void **state)
 {
@@ -411,7 +444,8 @@ int main(void)
         cmocka_unit_test(survives_a_kill_anywhere),      cmocka_unit_test(gets_there_through_many_kills),
         cmocka_unit_test(survives_a_kill_among_threads), cmocka_unit_test(survives_every_failing_call),
         cmocka_unit_test(finishes_in_small_pieces),      cmocka_unit_test(tells_a_source_that_cannot_be_read),
-        cmocka_unit_test(survives_without_memory),       cmocka_unit_test(needs_little_memory),
+        cmocka_unit_test(survives_without_memory),       cmocka_unit_test(asks_for_space_first),
+        cmocka_unit_test(needs_little_memory),
     };
     lf_log_set_sink(ignore, NULL);
     lf_par_set_threads(1); // before the first loop: a forked child may start its own threads only then
