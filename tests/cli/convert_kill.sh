@@ -2,6 +2,8 @@
 # `convert` killed with SIGKILL by the clock: at many moments of a run, then again and again through one conversion. The next
 # run must end in the same files as an undisturbed one. LF_TEST_FULL=1: ten times as many moments. (tests/convert kills before
 # every system call; this script kills the real program.)
+#
+# --foreground: otherwise timeout kills itself too and does not wait for the program, which the next run then finds at work.
 . "$(dirname "$0")/lib.sh"
 model=$models/landfall-tiny-qwen3-fp8
 moments=20
@@ -29,7 +31,7 @@ wrong=0
 for i in $(seq "$moments"); do
     rm -rf "$tmp/bf16"
     at=$((milliseconds * 1000 * i / moments))
-    timeout -s KILL "$(printf '%d.%06d' $((at / 1000000)) $((at % 1000000)))" \
+    timeout --foreground -s KILL "$(printf '%d.%06d' $((at / 1000000)) $((at % 1000000)))" \
         "$landfall" convert "$model" "$tmp/bf16" --shard-size 100k --verify >/dev/null 2>&1 || killed=$((killed + 1))
     if [ -e "$tmp/bf16/config.json" ] && [ "$(ls "$tmp/bf16" | grep -c '\.safetensors$')" -ne "$n_shard" ]; then wrong=$((wrong + 1)); fi
     convert && diff -r "$tmp/reference" "$tmp/bf16" >"$tmp/diff" 2>&1 || wrong=$((wrong + 1))
@@ -39,7 +41,7 @@ if [ "$wrong" -eq 0 ]; then pass "killed at $killed of $moments moments of $mill
 rm -rf "$tmp/bf16"
 at=5000
 rounds=0
-until timeout -s KILL "$(printf '%d.%06d' $((at / 1000000)) $((at % 1000000)))" \
+until timeout --foreground -s KILL "$(printf '%d.%06d' $((at / 1000000)) $((at % 1000000)))" \
     "$landfall" convert "$model" "$tmp/bf16" --shard-size 100k --verify >/dev/null 2>&1; do
     rounds=$((rounds + 1))
     at=$((at + at / 8))
