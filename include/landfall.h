@@ -60,7 +60,8 @@ LF_API const char *lf_version(void);
     X(LF_ERR_DEVICE, "device error", 3)                                                                                \
     X(LF_ERR_NETWORK, "network error", 3)                                                                              \
     X(LF_ERR_CANCELLED, "cancelled", 3)                                                                                \
-    X(LF_ERR_BUG, "internal error", 3)
+    X(LF_ERR_BUG, "internal error", 3)                                                                                 \
+    X(LF_ERR_COMM, "ranks failed", 3) /* a rank has gone, or ranks cannot meet */
 
 typedef enum lf_status {
 #define X(symbol, text, exit_status) symbol,

@@ -117,14 +117,89 @@ typedef struct lf_silu_mul_args {
     size_t n_tok, d;
 } lf_silu_mul_args;
 
-// y[i] = row ids[i] of the matrix. Ids are checked by the engine.
+// y[i] = row ids[i] - first_id of the matrix; zeros where the matrix has no such row (another rank does). Ids are checked
+// by the engine.
 typedef struct lf_embed_args {
-    const lf_weight *weight;
+    const lf_weight *weight; // NULL: no rows at all
+    int64_t first_id;
     lf_dptr ids; // int32 [n_tok]
-    lf_dptr y;   // bf16 [n_tok, n_col]
+    lf_dptr y;   // bf16 [n_tok, d], or f32 when y_is_f32
     size_t y_stride;
-    size_t n_tok;
+    size_t n_tok, d;
+    bool y_is_f32;
 } lf_embed_args;
+
+// How a device whose peers share no memory with it adds up over ranks. Given at open, called by all_reduce only.
+typedef struct lf_collective {
+    void *ctx;
+    // x[i] = sum over all ranks of x[i], the same bits on each of them.
+    lf_status (*sum_f32)(void *ctx, float *x, size_t n, lf_error *err);
+} lf_collective;
+
+// y = x summed over all ranks (+ bias). Without a collective there is one rank, and y = x (+ bias).
+typedef struct lf_all_reduce_args {
+    lf_dptr x; // f32 [n_tok, d], rows d apart: this rank's part; overwritten by the sum
+    bool is_absent; // this rank has no part: x holds nothing yet and counts as zeros
+    lf_dptr bias;   // f32 [d]; null: none
+    lf_dptr y;      // bf16 [n_tok, d]; null: the sum stays in x, without bias
+    size_t y_stride;
+    size_t n_tok, d;
+} lf_all_reduce_args;
+
+// Norm over a width that ranks share (MiniMax-M2's q and k norms): square_sums gives this rank's part of the sum of
+// squares, all_reduce adds up, scale_norm applies x / sqrt(sum / count + eps) * weight.
+typedef struct lf_square_sums_args {
+    lf_dptr x; // bf16 [n_tok, d] inside rows of x_stride
+    size_t x_stride;
+    lf_dptr sums; // f32 [n_tok], sums_stride apart
+    size_t sums_stride;
+    size_t n_tok, d; // d may be 0: the sums are zeros
+} lf_square_sums_args;
+typedef struct lf_scale_norm_args {
+    lf_dptr x; // bf16 [n_tok, d] inside rows of x_stride, in place
+    size_t x_stride;
+    lf_dptr sums; // f32 [n_tok], sums_stride apart: of the whole width
+    size_t sums_stride;
+    lf_dptr weight; // f32 [d]
+    size_t n_tok, d;
+    int64_t count; // elements of the whole width
+    float eps;
+} lf_scale_norm_args;
+
+// Chooses experts, in float32. score = softmax or sigmoid of x * weight^T. Experts compete by score + bias; with groups, only
+// those of the n_active_group groups whose two best competitors sum highest take part (DeepSeek-V3). The n_active best are
+// chosen, ties by smaller id; what counts is their score without bias, divided by the sum of the chosen ones (+ 1e-20) when
+// `normalizes`, times `scaling`.
+typedef enum lf_route_kind { LF_ROUTE_SOFTMAX, LF_ROUTE_SIGMOID } lf_route_kind;
+typedef struct lf_route_args {
+    lf_dptr x; // bf16 [n_tok, d]
+    size_t x_stride;
+    lf_dptr weight; // f32 [n_expert, d]
+    lf_dptr bias;   // f32 [n_expert]; null: none
+    size_t n_tok, d, n_expert, n_active;
+    size_t n_group, n_active_group; // 1, 1: no groups
+    lf_route_kind kind;
+    bool normalizes;
+    float scaling;
+    lf_dptr experts; // out: int32 [n_tok, n_active], best first
+    lf_dptr scores;  // out: f32 [n_tok, n_active]
+} lf_route_args;
+
+// y[t] += sum over the chosen experts e of token t that this rank holds of score * down[e](silu(gate) * up), with gate and up
+// the halves of gate_up[e](x[t]). Tokens of one expert are computed together; experts that nobody chose are not touched. The
+// activation between the two matrices is bf16; the sum is float32 in increasing order of experts.
+typedef struct lf_experts_args {
+    const lf_weight *const *gate_up; // [n_held] matrices [2 d_ff, d]: gate rows, then up rows
+    const lf_weight *const *down;    // [n_held] matrices [d, d_ff]
+    size_t first_expert, n_held;     // this rank's are [first_expert, first_expert + n_held)
+    lf_dptr experts, scores;         // from route
+    lf_dptr x;                       // bf16 [n_tok, d]
+    size_t x_stride;
+    lf_dptr y;    // f32 [n_tok, d], rows d apart
+    bool is_first; // y holds nothing yet and counts as zeros
+    size_t n_tok, n_active, d, d_ff;
+    lf_dptr scratch; // lf_device_ops.experts_scratch bytes
+} lf_experts_args;
 
 // y[i] = x[rows[i]], d elements of bf16 each.
 typedef struct lf_gather_args {
@@ -199,6 +274,13 @@ struct lf_device_ops {
     lf_status (*silu_mul)(lf_device *device, const lf_silu_mul_args *args, lf_error *err);
     lf_status (*embed)(lf_device *device, const lf_embed_args *args, lf_error *err);
     lf_status (*gather)(lf_device *device, const lf_gather_args *args, lf_error *err);
+    lf_status (*all_reduce)(lf_device *device, const lf_all_reduce_args *args, lf_error *err);
+    lf_status (*square_sums)(lf_device *device, const lf_square_sums_args *args, lf_error *err);
+    lf_status (*scale_norm)(lf_device *device, const lf_scale_norm_args *args, lf_error *err);
+    lf_status (*route)(lf_device *device, const lf_route_args *args, lf_error *err);
+    lf_status (*experts)(lf_device *device, const lf_experts_args *args, lf_error *err);
+    // Bytes of scratch that experts needs for up to n_tok tokens; false when they do not fit a size_t.
+    bool (*experts_scratch)(size_t n_tok, size_t n_active, size_t n_expert, size_t d, size_t d_ff, size_t *out);
 
     // sampling. Logits are f32 [n_row, n_vocab] inside rows of `stride`; results go to host memory, so these also synchronize.
     // `targets[i]` < 0: no target; n_top <= LF_MAX_TOP_LOGPROBS.
@@ -228,6 +310,7 @@ typedef struct lf_device_options {
     size_t max_n_tok;  // most rows an operator will be given: scratch is sized for it at open
     size_t max_vocab;  // longest row of logits that sample and logprobs will see
     size_t max_length; // longest context
+    lf_collective collective; // how ranks add up; zero: one rank
 } lf_device_options;
 
 // The CPU backend. Chooses its kernels for this processor (base/cpu.h) and logs the choice in one line.

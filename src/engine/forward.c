@@ -60,7 +60,8 @@ static void embed(pass *p, lf_rows y)
                           .ids = p->step->device_ids,
                           .y = y.data,
                           .y_stride = y.stride,
-                          .n_tok = p->step->n_tok};
+                          .n_tok = p->step->n_tok,
+                          .d = p->f->d_model};
     TIMED(p, other_ns, p->ops->embed(p->device, &args, p->err));
 }
 

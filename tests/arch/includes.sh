@@ -22,15 +22,16 @@ checkpoint: base
 quant: base checkpoint
 model: base checkpoint quant
 plan: base checkpoint quant model
+comm: base
 device: base
-load: base checkpoint quant model plan device
-engine: base checkpoint quant model plan device load
+load: base checkpoint quant model plan comm device
+engine: base checkpoint quant model plan comm device load
 text: base
-server: base model device load engine text
+server: base model comm device load engine text
 verify: base checkpoint quant model plan
 convert: base checkpoint quant
 api: base checkpoint quant model plan text convert
-cli: base checkpoint quant model plan device load engine text server verify convert'
+cli: base checkpoint quant model plan comm device load engine text server verify convert'
 
 for folder in src/*/; do
     module=$(basename "$folder")

@@ -157,7 +157,7 @@ static void fills_by_rectangles(void **state)
         }
         int32_t *ids = calloc(n_row, sizeof *ids);
         for (size_t r = 0; r < n_row; r++) ids[r] = (int32_t)(n_row - 1 - r);
-        lf_embed_args args = {.weight = weight, .ids = {ids}, .y = y, .y_stride = n_col, .n_tok = n_row};
+        lf_embed_args args = {.weight = weight, .ids = {ids}, .y = y, .y_stride = n_col, .n_tok = n_row, .d = n_col};
         assert_int_equal(ops->embed(test_device(), &args, NULL), LF_OK);
         for (size_t r = 0; r < n_row; r++) {
             assert_memory_equal((lf_bf16 *)y.address + r * n_col, (lf_bf16 *)rows.address + (n_row - 1 - r) * n_col,

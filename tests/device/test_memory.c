@@ -142,7 +142,7 @@ static void step(lf_dptr x, lf_dptr y, lf_dptr cache, const lf_weight *weight, s
                                    .max_length = LENGTH,
                                    .scale = 0.1f};
     lf_silu_mul_args gate = {.x = x, .x_stride = 256, .y = y, .y_stride = 128, .n_tok = n_tok, .d = 128};
-    lf_embed_args embed = {.weight = weight, .ids = {ids}, .y = x, .y_stride = 256, .n_tok = n_tok};
+    lf_embed_args embed = {.weight = weight, .ids = {ids}, .y = x, .y_stride = 256, .n_tok = n_tok, .d = 256};
     lf_gather_args gather = {.x = x, .x_stride = 256, .rows = {ids}, .y = y, .y_stride = 256, .n_row = n_tok, .d = 256};
     assert_int_equal(ops->embed(device, &embed, NULL), LF_OK);
     assert_int_equal(ops->linear(device, &linear, NULL), LF_OK);

@@ -110,6 +110,10 @@ lf_status lf__cpu_rope(lf_device *device, const lf_rope_args *args, lf_error *er
 lf_status lf__cpu_kv_store(lf_device *device, const lf_kv_store_args *args, lf_error *err);
 lf_status lf__cpu_silu_mul(lf_device *device, const lf_silu_mul_args *args, lf_error *err);
 lf_status lf__cpu_gather(lf_device *device, const lf_gather_args *args, lf_error *err);
+// shared.c
+lf_status lf__cpu_all_reduce(lf_device *device, const lf_all_reduce_args *args, lf_error *err);
+lf_status lf__cpu_square_sums(lf_device *device, const lf_square_sums_args *args, lf_error *err);
+lf_status lf__cpu_scale_norm(lf_device *device, const lf_scale_norm_args *args, lf_error *err);
 // attention.c
 lf_status lf__cpu_attention(lf_device *device, const lf_attention_args *args, lf_error *err);
 // sample.c, logprob.c

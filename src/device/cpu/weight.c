@@ -81,18 +81,37 @@ void lf__cpu_weight_fill(lf_weight *weight, int64_t row, int64_t n_row, int64_t 
     }
 }
 
+// Elements of row `row` of the matrix, spread over the pairs of its panel.
+static void read_row(const lf_weight *weight, size_t row, lf_bf16 *y)
+{
+    const lf_bf16 *pair = lf__weight_panel(weight, row / LF_PANEL_ROWS) + row % LF_PANEL_ROWS * 2;
+    for (size_t c = 0; c + 1 < weight->n_col; c += 2, pair += LF_PANEL_PAIR) memcpy(y + c, pair, 2 * sizeof *y);
+    if (weight->n_col % 2) y[weight->n_col - 1] = pair[0];
+}
+
+static void read_row_f32(const lf_weight *weight, size_t row, float *y)
+{
+    const lf_bf16 *pair = lf__weight_panel(weight, row / LF_PANEL_ROWS) + row % LF_PANEL_ROWS * 2;
+    for (size_t c = 0; c < weight->n_col; c++) y[c] = lf_bf16_to_f32(pair[c / 2 * LF_PANEL_PAIR + c % 2]);
+}
+
 static void embed_range(void *ctx, size_t begin, size_t end, int thread)
 {
     const lf_embed_args *args = ctx;
-    const lf_weight *weight = args->weight;
     const int32_t *ids = args->ids.address;
+    size_t element = args->y_is_f32 ? sizeof(float) : sizeof(lf_bf16);
+    size_t n_row = args->weight ? args->weight->n_row : 0;
+    assert(n_row == 0 || args->weight->n_col == args->d);
     for (size_t t = begin; t < end; t++) {
-        size_t id = (size_t)ids[t];
-        assert(ids[t] >= 0 && id < weight->n_row);
-        lf_bf16 *y = (lf_bf16 *)args->y.address + t * args->y_stride;
-        const lf_bf16 *pair = lf__weight_panel(weight, id / LF_PANEL_ROWS) + id % LF_PANEL_ROWS * 2;
-        for (size_t c = 0; c + 1 < weight->n_col; c += 2, pair += LF_PANEL_PAIR) memcpy(y + c, pair, 2 * sizeof *y);
-        if (weight->n_col % 2) y[weight->n_col - 1] = pair[0];
+        char *y = (char *)args->y.address + t * args->y_stride * element;
+        int64_t row = ids[t] - args->first_id;
+        if (row < 0 || (uint64_t)row >= n_row) {
+            memset(y, 0, args->d * element);
+        } else if (args->y_is_f32) {
+            read_row_f32(args->weight, (size_t)row, (float *)(void *)y);
+        } else {
+            read_row(args->weight, (size_t)row, (lf_bf16 *)(void *)y);
+        }
     }
 }
 

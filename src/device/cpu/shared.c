@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The operators in which ranks meet: the sum of everybody's part of a block's output, and the norm over a width of
+// which each rank holds some heads. Sums are float32 and become bf16 once, where one rank's product would.
+#include "device/cpu/cpu_int.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/par.h"
+
+// Elements below which a range is not worth a second thread.
+enum { GRAIN_ELEMENTS = 16384 };
+
+static size_t grain_of(size_t row_elements) { return GRAIN_ELEMENTS / (row_elements + 1) + 1; }
+
+typedef struct reduce_job {
+    const lf_cpu_kernels *kernels;
+    const lf_all_reduce_args *args;
+} reduce_job;
+
+static void narrow_range(void *ctx, size_t begin, size_t end, int thread)
+{
+    const reduce_job *job = ctx;
+    const lf_all_reduce_args *args = job->args;
+    for (size_t t = begin; t < end; t++) {
+        const float *x = (const float *)args->x.address + t * args->d;
+        lf_bf16 *y = (lf_bf16 *)args->y.address + t * args->y_stride;
+        job->kernels->narrow(y, x, args->bias.address, args->d);
+    }
+}
+
+lf_status lf__cpu_all_reduce(lf_device *device, const lf_all_reduce_args *args, lf_error *err)
+{
+    const lf_cpu_device *cpu = lf__cpu(device);
+    const lf_collective *collective = &cpu->options.collective;
+    size_t n = args->n_tok * args->d;
+    if (args->is_absent) memset(args->x.address, 0, n * sizeof(float));
+    if (collective->sum_f32) {
+        lf_status status = collective->sum_f32(collective->ctx, args->x.address, n, err);
+        if (status) return status;
+    }
+    if (lf_dptr_is_null(args->y)) return LF_OK;
+    reduce_job job = {.kernels = &cpu->kernels, .args = args};
+    lf_par_for(args->n_tok, grain_of(args->d), narrow_range, &job);
+    return LF_OK;
+}
+
+static void square_range(void *ctx, size_t begin, size_t end, int thread)
+{
+    const lf_square_sums_args *args = ctx;
+    for (size_t t = begin; t < end; t++) {
+        const lf_bf16 *x = (const lf_bf16 *)args->x.address + t * args->x_stride;
+        float sum = 0;
+        for (size_t i = 0; i < args->d; i++) sum += lf_bf16_to_f32(x[i]) * lf_bf16_to_f32(x[i]);
+        ((float *)args->sums.address)[t * args->sums_stride] = sum;
+    }
+}
+
+lf_status lf__cpu_square_sums(lf_device *device, const lf_square_sums_args *args, lf_error *err)
+{
+    lf_square_sums_args copy = *args;
+    lf_par_for(args->n_tok, grain_of(args->d), square_range, &copy);
+    return LF_OK;
+}
+
+static void scale_range(void *ctx, size_t begin, size_t end, int thread)
+{
+    const lf_scale_norm_args *args = ctx;
+    const float *weight = args->weight.address;
+    for (size_t t = begin; t < end; t++) {
+        lf_bf16 *x = (lf_bf16 *)args->x.address + t * args->x_stride;
+        float mean = ((const float *)args->sums.address)[t * args->sums_stride] / (float)args->count;
+        float scale = 1.0f / sqrtf(mean + args->eps);
+        for (size_t i = 0; i < args->d; i++) x[i] = lf_bf16_from_f32(lf_bf16_to_f32(x[i]) * scale * weight[i]);
+    }
+}
+
+lf_status lf__cpu_scale_norm(lf_device *device, const lf_scale_norm_args *args, lf_error *err)
+{
+    lf_scale_norm_args copy = *args;
+    lf_par_for(args->n_tok, grain_of(args->d), scale_range, &copy);
+    return LF_OK;
+}
