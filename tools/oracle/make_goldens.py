@@ -15,12 +15,15 @@ import json
 import math
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+
+import experts
 
 torch.set_num_threads(1)
 STEPS = 32
@@ -45,6 +48,7 @@ class Variant:
     input_scale: bool = False
     shards: int = 1
     stray: tuple = ()                 # (tensor name, shard): put there whatever the order says
+    bias_offset: float = 0.0          # added to every e_score_correction_bias
     extra: dict = field(default_factory=dict)
 
 
@@ -80,7 +84,9 @@ def quantize(w, block, fmt, scale_type):
 
 
 def is_linear(name):
-    return name.endswith("_proj.weight")
+    """What FP8 checkpoints hold in FP8; of a multi-token prediction layer's own tensors none."""
+    return name.endswith(("_proj.weight", "kv_a_proj_with_mqa.weight", ".w1.weight", ".w2.weight", ".w3.weight")) \
+        and "eh_proj" not in name
 
 
 # ------------------------------------------------------------------------------- weights
@@ -88,10 +94,11 @@ def is_linear(name):
 def init(model, variant, rng):
     """bf16-valued float32 weights: every part of the network carries weight in the logits."""
     out = {}
-    for name, p in model.state_dict().items():
-        shape = tuple(p.shape)
+    for name, shape in experts.hub_shapes(model).items():
         x = rng.standard_normal(shape)
-        if name.endswith("norm.weight"):
+        if name.endswith("e_score_correction_bias"):
+            x = 0.15 * x + variant.bias_offset
+        elif name.endswith("norm.weight"):
             x = np.exp(0.25 * x) * (1.5 if ("q_norm" in name or "k_norm" in name) else 1.0)
         elif name.endswith(".bias"):
             x = 0.4 * x
@@ -100,23 +107,26 @@ def init(model, variant, rng):
         elif name == "lm_head.weight":
             x = x / math.sqrt(shape[1])
         else:
-            gain = {"q_proj": 1.5, "k_proj": 1.5, "o_proj": 1.6, "down_proj": 2.5}
+            gain = {"q_proj": 1.5, "k_proj": 1.5, "o_proj": 1.6, "down_proj": 2.5, "w2": 2.5, "q_b_proj": 1.5,
+                    "kv_a_proj_with_mqa": 1.5, "kv_b_proj": 1.5}
             key = name.split(".")[-2]
             x = x * gain.get(key, 1.0) / math.sqrt(shape[1])
             if variant.layout:        # neighbouring scales differ widely: a wrong one is seen
                 b = variant.block if variant.layout == "block" else (1, shape[1])
                 f = np.exp(0.6 * rng.standard_normal((-(-shape[0] // b[0]), -(-shape[1] // b[1]))))
                 x = x * f[np.arange(shape[0]) // b[0]][:, np.arange(shape[1]) // b[1]]
-        out[name] = torch.from_numpy(x.astype(np.float32)).to(torch.bfloat16).float()
+        out[name] = torch.from_numpy(x.astype(np.float32))
+        if not experts.is_float32(model.config, name):
+            out[name] = out[name].to(torch.bfloat16).float()
     return out
 
 
-def store(variant, weights):
+def store(variant, config, weights):
     """Stored tensors (with FP8 codes and scales) and the bf16 weights they stand for."""
     stored, effective = {}, {}
     for name, w in weights.items():
         if not (variant.layout and is_linear(name)):
-            stored[name] = w.to(torch.bfloat16)
+            stored[name] = w if experts.is_float32(config, name) else w.to(torch.bfloat16)
             effective[name] = stored[name]
             continue
         block = {"block": variant.block, "tensor": tuple(w.shape), "channel": (1, w.shape[1])}[variant.layout]
@@ -136,17 +146,19 @@ def instantiate(config_dir, dtype):
         del config.quantization_config
     config.dtype = torch.float32
     config._attn_implementation = "eager"
+    config._experts_implementation = "eager"
     cls = getattr(transformers, config.architectures[0])
     torch.manual_seed(0)
     model = cls(config).eval().float()
-    if dtype is torch.bfloat16:       # parameters only: rotary frequencies stay float32
-        for p in model.parameters():
-            p.data = p.data.to(torch.bfloat16)
+    if dtype is torch.bfloat16:       # parameters only: rotary frequencies and correction biases stay float32
+        for name, p in model.named_parameters():
+            if not experts.is_float32(config, name):
+                p.data = p.data.to(torch.bfloat16)
     return model
 
 
 def put(model, weights):
-    missing, unexpected = model.load_state_dict(weights, strict=False)
+    missing, unexpected = model.load_state_dict(experts.library_weights(model, weights), strict=False)
     assert not unexpected, unexpected
     assert set(missing) <= {"lm_head.weight"}, missing
     if model.config.tie_word_embeddings:
@@ -201,16 +213,19 @@ def attempt(variant, config_dir, seed):
     goal = [int(i) for i in ids[:STEPS]]
     prompt = [int(i) for i in rng.choice(ids[STEPS:], variant.prompt)]
 
-    stored, effective = store(variant, weights)
+    stored, effective = store(variant, model.config, weights)
     weights.update({k: v.float() for k, v in effective.items()})
     put(model, weights)
+    ids = prompt + goal[:-1]
+    if experts.is_sparse(model.config):
+        experts.shape_routers(model, weights, ids, put)
     shape_head(model, weights, prompt, goal)
-    for k in ("model.embed_tokens.weight", "lm_head.weight"):
-        if k in weights:
-            stored[k] = weights[k].to(torch.bfloat16)
+    for k, t in stored.items():       # what was shaped
+        if k.endswith(("embed_tokens.weight", "lm_head.weight", ".gate.weight")):
+            stored[k] = weights[k].to(t.dtype)
+    experts.add_copies(model.config, stored)
     put(model, weights)
 
-    ids = prompt + goal[:-1]
     ref = logits_of(model, ids)
     steps = ref[len(prompt) - 1:]
     if steps.argmax(-1).tolist() != goal:
@@ -218,11 +233,19 @@ def attempt(variant, config_dir, seed):
     top = steps.topk(2, dim=-1).values
     margin = (top[:, 0] - top[:, 1]).min().item()
     half = instantiate(config_dir, torch.bfloat16)
-    put(half, {k: v.to(torch.bfloat16) for k, v in weights.items()})
+    put(half, weights)
     low = logits_of(half, ids)
     deviation = (low - ref).abs().max().item()
     spread = (low - ref).square().mean().sqrt().item()
-    return margin, deviation, spread, stored, prompt, goal, ref
+    routing = experts.compare_routing(model, half, ids) if experts.is_sparse(model.config) else {}
+    return margin, deviation, spread, stored, prompt, goal, ref, routing
+
+
+def is_clear(got):
+    """Whether bf16 can only give the same tokens and experts."""
+    margin, deviation, routing = got[0], got[1], got[-1]
+    return margin > 10 * deviation and routing is not None and \
+        (not routing or routing["margin"] > 5 * routing["deviation"])
 
 
 # ------------------------------------------------------------------------------- files
@@ -269,6 +292,20 @@ def reload(variant, where):
     return out
 
 
+def check_names(variant, where, ids, ref):
+    """The library itself, reading the files by their names on the hub (dequantized), must come to the same logits."""
+    with tempfile.TemporaryDirectory() as folder:
+        with open(f"{where}/config.json") as f:
+            config = without(json.load(f), "quantization_config")
+        with open(f"{folder}/config.json", "w") as f:
+            json.dump(config, f)
+        save_file(reload(variant, where), f"{folder}/model.safetensors", {"format": "pt"})
+        cls = getattr(transformers, config["architectures"][0])
+        model = cls.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager",
+                                    experts_implementation="eager").eval()
+    assert (logits_of(model, ids) - ref).abs().max() < 1e-4, "the library reads other weights from these names"
+
+
 def make(variant, root):
     home = f"{root}/{variant.name}"
     where = f"{home}/checkpoint"
@@ -282,13 +319,15 @@ def make(variant, root):
         f.write("\n")
     for seed in range(60):
         got = attempt(variant, where, seed)
-        if got and got[0] > 10 * got[1]:
+        if got and is_clear(got):
             break
         if got:
-            print(f"  {variant.name} seed {seed}: margin {got[0]:.3f} deviation {got[1]:.3f}")
+            print(f"  {variant.name} seed {seed}: margin {got[0]:.3f} deviation {got[1]:.3f} "
+                  + ("routing differs" if got[-1] is None else
+                     "".join(f"routing {k} {got[-1][k]:.4f} " for k in ("margin", "deviation") if got[-1])))
     else:
         raise SystemExit(f"{variant.name}: no seed with a wide enough margin")
-    margin, deviation, spread, stored, prompt, goal, ref = got
+    margin, deviation, spread, stored, prompt, goal, ref, routing = got
     write_checkpoint(variant, where, stored)
 
     again = instantiate(where, torch.float32)
@@ -297,17 +336,22 @@ def make(variant, root):
     out = again.generate(torch.tensor([prompt]), max_new_tokens=STEPS, min_new_tokens=STEPS, do_sample=False,
                          pad_token_id=0)
     assert out[0, len(prompt):].tolist() == goal, "generate() disagrees"
+    if experts.is_sparse(again.config):
+        check_names(variant, where, prompt + goal[:-1], ref)
 
+    sparse = {"expert_ids": routing["experts"], "expert_weights": routing["weights"]} if routing else {}
     save_file({"prompt_ids": torch.tensor(prompt), "greedy_ids": torch.tensor(goal), "logits": ref.contiguous(),
                "bf16_deviation": torch.tensor(deviation),
-               "bf16_rms_deviation": torch.tensor(spread), "margin": torch.tensor(margin)},
+               "bf16_rms_deviation": torch.tensor(spread), "margin": torch.tensor(margin)} | sparse,
               f"{home}/reference.safetensors", {"made_by": f"transformers {transformers.__version__}"})
     size = sum(os.path.getsize(os.path.join(d, f)) for d, _, fs in os.walk(home) for f in fs)
     print(f"{variant.name}: seed {seed} margin {margin:.3f} bf16_deviation {deviation:.4f} "
-          f"rms {spread:.4f} logit std {ref.std().item():.2f} {size / 1024:.0f} KiB", flush=True)
+          f"rms {spread:.4f} logit std {ref.std().item():.2f} {size / 1024:.0f} KiB"
+          + "".join(f" routing {k} {routing[k]:.4f}" for k in ("margin", "deviation") if routing), flush=True)
     return {"name": variant.name, "architecture": variant.config["architectures"][0], "about": variant.about,
             "prompt_tokens": len(prompt), "seed": seed, "margin": round(margin, 4),
-            "bf16_deviation": round(deviation, 4), "bf16_rms_deviation": round(spread, 5)}
+            "bf16_deviation": round(deviation, 4), "bf16_rms_deviation": round(spread, 5)} | {
+            f"routing_{k}": round(routing[k], 5) for k in ("margin", "deviation") if routing}
 
 
 # ------------------------------------------------------------------------------- variants
@@ -448,13 +492,14 @@ VARIANTS = [
 ]
 
 
-def main():
-    args = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    args.add_argument("--out", default=os.path.join(os.path.dirname(__file__), "../../tests/golden"))
+def main(about, variants, folder):
+    args = argparse.ArgumentParser(description=about.split("\n")[0])
+    args.add_argument("--out", default=os.path.join(os.path.dirname(__file__), "../..", folder))
     args.add_argument("names", nargs="*")
     args = args.parse_args()
     transformers.logging.set_verbosity_error()
-    rows = [make(v, args.out) for v in VARIANTS if not args.names or v.name in args.names]
+    transformers.logging.disable_progress_bar()
+    rows = [make(v, args.out) for v in variants if not args.names or v.name in args.names]
     if not args.names:
         with open(f"{args.out}/manifest.json", "w") as f:
             json.dump(rows, f, indent=1)
@@ -462,4 +507,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, VARIANTS, "tests/golden")
