@@ -9,22 +9,24 @@
 #include "base/mem.h"
 #include "device/cpu/kernels.h"
 
-enum { LONGEST = 2 * 64 + 1, SLACK = 24 };
+enum { LONGEST = 2 * 64 + 1, SLACK = 24, MOST_SETS = 4 };
 
 // What would be chosen on a processor of each level that can run here, __ref first: a level that has no kernel of its
 // own for something takes the one below.
-static size_t runnable(const lf_cpu_kernels *sets[3])
+static size_t runnable(const lf_cpu_kernels *sets[MOST_SETS])
 {
-    static lf_cpu_kernels tables[3];
+    static lf_cpu_kernels tables[MOST_SETS];
     size_t n = 0;
-    for (int isa = LF_CPU_ISA_REF; isa <= LF_CPU_ISA_AVX512 && isa <= (int)lf_cpu_isa_best(); isa++, n++) {
-        lf_cpu_kernels_choose(&tables[n], (lf_cpu_isa)isa);
+    for (int isa = LF_CPU_ISA_REF; isa <= (int)lf_cpu_isa_best(); isa++) {
         const lf_cpu_kernels *own = lf_cpu_kernels_of((lf_cpu_isa)isa);
-#define LF_KERNEL(name, result, arguments, avx2, avx512)                                                               \
+        if (!own) continue;
+        lf_cpu_kernels_choose(&tables[n], (lf_cpu_isa)isa);
+#define LF_KERNEL(name, result, arguments, avx2, avx512, amx)                                                               \
     if (own->name) assert_ptr_equal(own->name, tables[n].name); /* not refused */
 #include "device/cpu/kernels.inc"
 #undef LF_KERNEL
         sets[n] = &tables[n];
+        n++;
     }
     return n;
 }
@@ -42,7 +44,7 @@ static void fill_bits(test_random *random, lf_bf16 *row, size_t n)
 static void multiply_gives_the_same_bits(void **state)
 {
     test_random random = {1};
-    const lf_cpu_kernels *sets[3];
+    const lf_cpu_kernels *sets[MOST_SETS];
     size_t n_set = runnable(sets);
     enum { TOKENS = 14, PAIRS = 40 };
     lf_bf16 *panel = aligned_alloc(64, PAIRS * LF_PANEL_PAIR * sizeof *panel);
@@ -82,7 +84,7 @@ static void tiles_give_the_same_bits(void **state)
 {
     enum { GROUPS = 3, TOKENS = GROUPS * LF_GROUP_TOKENS, STRIPS = 6, COLUMNS = 34, STRIDE = STRIPS * LF_STRIP_ROWS };
     test_random random = {12};
-    const lf_cpu_kernels *sets[3];
+    const lf_cpu_kernels *sets[MOST_SETS];
     size_t n_set = runnable(sets);
     _Alignas(64) static float strips[STRIPS * COLUMNS * LF_STRIP_ROWS], sums[2][TOKENS * STRIDE];
     static float x[TOKENS * LF_KEY_CHUNK + 1];
@@ -109,13 +111,51 @@ static void tiles_give_the_same_bits(void **state)
     }
 }
 
+// Tokens alone, some, a whole group, pairs of groups with and without a single one behind; single strips; what is
+// outside of the product stays. Numbers of every size: sums that vanish below the smallest normal number too.
+static void blocks_give_the_same_bits(void **state)
+{
+    enum { TOKENS = 80, BLOCKS = 3, STRIDE = 70 };
+    static const size_t shapes[][3] = {{1, 0, 4}, {1, 2, 1}, {7, 0, 4}, {7, 1, 2}, {16, 0, 4}, {16, 3, 1}, {32, 0, 4},
+                                       {48, 0, 4}, {64, 0, 4}, {80, 0, 4}};
+    test_random random = {15};
+    const lf_cpu_kernels *sets[MOST_SETS];
+    size_t n_set = runnable(sets);
+    _Alignas(64) static lf_bf16 panel[BLOCKS * LF_BLOCK_PANEL], tiles[BLOCKS * TOKENS * LF_BLOCK_COLUMNS];
+    _Alignas(64) static float sums[2][TOKENS * STRIDE];
+    for (size_t i = 0; i < 2 * LF_ARRAY_LENGTH(shapes); i++) {
+        const size_t *shape = shapes[i / 2];
+        fill_bits(&random, panel, LF_ARRAY_LENGTH(panel));
+        fill_bits(&random, tiles, LF_ARRAY_LENGTH(tiles));
+        for (size_t j = 0; i % 2 && j < LF_ARRAY_LENGTH(panel); j++)
+            panel[j] = lf_bf16_from_f32(lf_bf16_to_f32(panel[j]) * ldexpf(1, -(int)(test_random_bits(&random) % 140)));
+        for (size_t set = 1; set < n_set; set++) {
+            fill(&random, sums[0], TOKENS * STRIDE);
+            for (size_t j = 0; i % 2 && j < TOKENS * STRIDE; j++) sums[0][j] = 0;
+            memcpy(sums[1], sums[0], sizeof sums[0]);
+            for (int k = 0; k < 2; k++) {
+                sets[k ? set : 0]->multiply_blocks(&(lf_blocks_args){.sum = sums[k],
+                                                                     .sum_stride = STRIDE,
+                                                                     .tiles = tiles,
+                                                                     .n_tok = shape[0],
+                                                                     .panel = panel,
+                                                                     .next = i % 3 ? panel : NULL,
+                                                                     .n_block = 1 + i % BLOCKS,
+                                                                     .strip = shape[1],
+                                                                     .n_strip = shape[2]});
+            }
+            assert_memory_equal(sums[0], sums[1], sizeof sums[0]);
+        }
+    }
+}
+
 // A product on tiles is the product on the panel that the tiles were made from, bit for bit: linear layers and
 // attention go from one to the other as tokens come and go.
 static void tiles_continue_panels(void **state)
 {
     enum { TOKENS = 11, PADDED = 12, PAIRS = 21 };
     test_random random = {13};
-    const lf_cpu_kernels *sets[3];
+    const lf_cpu_kernels *sets[MOST_SETS];
     size_t n_set = runnable(sets);
     _Alignas(64) static lf_bf16 panel[PAIRS * LF_PANEL_PAIR];
     _Alignas(64) static float strips[PAIRS * LF_PANEL_PAIR], sums[2][PADDED * LF_PANEL_ROWS];
@@ -156,7 +196,7 @@ static void tiles_continue_panels(void **state)
 static void widening_gives_the_same_bits(void **state)
 {
     test_random random = {14};
-    const lf_cpu_kernels *sets[3];
+    const lf_cpu_kernels *sets[MOST_SETS];
     size_t n_set = runnable(sets);
     lf_bf16 src[64 * 80];
     _Alignas(64) static float found[2][16 * 80 * 7];
@@ -184,7 +224,7 @@ static void widening_gives_the_same_bits(void **state)
 static void packing_gives_the_same_bits(void **state)
 {
     test_random random = {2};
-    const lf_cpu_kernels *sets[3];
+    const lf_cpu_kernels *sets[MOST_SETS];
     size_t n_set = runnable(sets);
     lf_bf16 src[64 * 80];
     static lf_bf16 expected[36 * LF_PANEL_PAIR], found[36 * LF_PANEL_PAIR];
@@ -208,7 +248,7 @@ static void chunks_give_the_same_bits(void **state)
 {
     enum { TOKENS = 11, PADDED = 12, LONGEST_D = 70, STRIDE = 80 };
     test_random random = {15};
-    const lf_cpu_kernels *sets[3];
+    const lf_cpu_kernels *sets[MOST_SETS];
     size_t n_set = runnable(sets);
     lf_bf16 keys[9][LONGEST_D + 1], x[TOKENS][STRIDE];
     const lf_bf16 *rows[LF_KEY_CHUNK];
@@ -263,7 +303,7 @@ static void chunks_give_the_same_bits(void **state)
 
 static void conversions_give_the_same_bits(void **state)
 {
-    const lf_cpu_kernels *sets[3];
+    const lf_cpu_kernels *sets[MOST_SETS];
     size_t n_set = runnable(sets);
     static lf_bf16 all[65536], back[65536];
     static float wide[2][65536];
@@ -304,7 +344,7 @@ static void assert_rows_close(const lf_bf16 *a, const lf_bf16 *b, size_t n, cons
 static void rows_agree_for_every_length(void **state)
 {
     test_random random = {4};
-    const lf_cpu_kernels *sets[3];
+    const lf_cpu_kernels *sets[MOST_SETS];
     size_t n_set = runnable(sets);
     lf_bf16 x[LONGEST + SLACK], up[LONGEST + SLACK], start[LONGEST + SLACK], y[2][LONGEST + SLACK],
         residual[2][LONGEST + SLACK];
@@ -340,7 +380,7 @@ static void rows_agree_for_every_length(void **state)
 static void softmax_steps_agree(void **state)
 {
     test_random random = {5};
-    const lf_cpu_kernels *sets[3];
+    const lf_cpu_kernels *sets[MOST_SETS];
     size_t n_set = runnable(sets);
     for (size_t set = 1; set < n_set; set++) {
         for (size_t trial = 0; trial < 2000; trial++) {
@@ -380,7 +420,7 @@ static void softmax_steps_agree(void **state)
 static void surveys_agree(void **state)
 {
     test_random random = {6};
-    const lf_cpu_kernels *sets[3];
+    const lf_cpu_kernels *sets[MOST_SETS];
     size_t n_set = runnable(sets);
     static const float odd[] = {NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 0};
     for (size_t set = 1; set < n_set; set++) {
@@ -404,7 +444,7 @@ static void surveys_agree(void **state)
 // Every 64th float of [-87.3, 0] and the places where the polynomial's argument changes sign.
 static void exp_is_within_its_stated_error(void **state)
 {
-    const lf_cpu_kernels *sets[3];
+    const lf_cpu_kernels *sets[MOST_SETS];
     size_t n_set = runnable(sets);
     for (size_t set = 0; set < n_set; set++) {
         double worst = 0;
@@ -448,7 +488,7 @@ static void wrong_multiply(const lf_multiply_args *args)
 
 static void start_up_check_accepts_and_refuses(void **state)
 {
-    const lf_cpu_kernels *sets[3];
+    const lf_cpu_kernels *sets[MOST_SETS];
     size_t n_set = runnable(sets);
     lf_cpu_kernels chosen;
     lf_cpu_kernels_choose(&chosen, lf_cpu_isa_best());
@@ -468,7 +508,7 @@ int test_kernels(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(multiply_gives_the_same_bits),
         cmocka_unit_test(tiles_give_the_same_bits),
-        cmocka_unit_test(tiles_continue_panels),
+        cmocka_unit_test(blocks_give_the_same_bits), cmocka_unit_test(tiles_continue_panels),
         cmocka_unit_test(widening_gives_the_same_bits),
         cmocka_unit_test(packing_gives_the_same_bits),
         cmocka_unit_test(chunks_give_the_same_bits),

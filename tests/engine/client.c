@@ -10,7 +10,6 @@
 
 #include <cmocka.h>
 
-#include "base/cpu.h"
 
 lf_engine *client_open(const lf_engine_options *options)
 {
@@ -88,8 +87,6 @@ void client_release(client *c)
     pthread_cond_destroy(&c->changed);
     pthread_mutex_destroy(&c->lock);
 }
-
-size_t client_max_exact_tokens(void) { return lf_cpu_isa_best() < LF_CPU_ISA_AVX512_BF16 ? SIZE_MAX : 31; }
 
 lf_sampling client_greedy(int64_t n)
 {

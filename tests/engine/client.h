@@ -37,9 +37,6 @@ lf_engine *client_open(const lf_engine_options *options);
 void client_start(client *c, lf_engine *engine, const int32_t *prompt, size_t n_prompt, const lf_sampling *sampling);
 void client_wait(client *c);    // for the last event
 void client_release(client *c); // without waiting
-// Steps of up to this many tokens compute a token to the same bits whatever else is in the step. On processors with
-// bf16 instructions larger ones go through oneDNN, which adds in another order.
-size_t client_max_exact_tokens(void);
 // Greedy sampling of n tokens that no end token cuts short.
 lf_sampling client_greedy(int64_t n);
 

@@ -12,7 +12,6 @@
 
 #include "base/log.h"
 #include "base/par.h"
-#include "device/cpu/gemm_onednn.h"
 
 static void describe(const lf_device *device, lf_device_caps *out)
 {
@@ -34,7 +33,6 @@ static void close_device(lf_device *device)
     lf__pages_unmap(&cpu->parts_pages);
     lf__pages_unmap(&cpu->rows_pages);
     lf__pages_unmap(&cpu->x_pages);
-    lf__onednn_close(cpu->onednn);
     free(cpu);
 }
 
@@ -164,14 +162,6 @@ static lf_status map_scratch(lf_cpu_device *cpu, lf_error *err)
     return rc;
 }
 
-// Processors with bf16 instructions leave large products to oneDNN, when it can take our weights as they are.
-static void open_onednn(lf_cpu_device *cpu)
-{
-    lf_error reason;
-    if (cpu->isa < LF_CPU_ISA_AVX512_BF16) return;
-    if (lf__onednn_open(&cpu->onednn, &reason)) lf_log(LF_LOG_WARNING, "oneDNN is not used: %s", reason.message);
-}
-
 lf_status lf_device_cpu_open(lf_device **out, const lf_device_options *options, lf_error *err)
 {
     if (options->max_n_tok == 0 || options->max_n_tok > INT32_MAX || options->max_length > INT32_MAX) {
@@ -186,6 +176,7 @@ lf_status lf_device_cpu_open(lf_device **out, const lf_device_options *options, 
     cpu->n_thread = lf_par_threads();
     cpu->isa = lf_cpu_isa_best();
     lf_cpu_kernels_choose(&cpu->kernels, cpu->isa);
+    cpu->has_matrix_unit = cpu->kernels.multiply_blocks != lf_multiply_blocks__ref;
     cpu->memory_bytes = available_memory();
     lf_status rc = map_scratch(cpu, err);
     if (rc) {
@@ -196,8 +187,7 @@ lf_status lf_device_cpu_open(lf_device **out, const lf_device_options *options, 
     processor_name(processor, sizeof processor);
     snprintf(cpu->description, sizeof cpu->description, "%s, %s, %d thread%s", processor, lf_cpu_isa_name(cpu->isa),
              cpu->n_thread, cpu->n_thread == 1 ? "" : "s");
-    open_onednn(cpu);
-    lf_log(LF_LOG_INFO, "cpu device: %s%s", cpu->description, cpu->onednn ? ", oneDNN bf16" : "");
+    lf_log(LF_LOG_INFO, "cpu device: %s", cpu->description);
     *out = &cpu->base;
     return LF_OK;
 }

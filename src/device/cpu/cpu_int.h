@@ -20,6 +20,8 @@ enum {
     LF_TILE_COLUMNS = 192,  // columns of a panel that are strips at a time: 48 KiB
     LF_LINEAR_TOKENS = 512, // tokens expanded to f32 at a time
     LF_PRIVATE_TOKENS = 8,  // up to so many, each thread expands its own copy instead of waiting for the others
+    LF_RUN_BLOCKS = 16,     // blocks of columns that tokens pass over at a time on a matrix unit
+    LF_ITEM_PANELS = 4,     // panels of one piece of such work, at most
     LF_KEY_SEGMENT = 512,   // keys whose softmax is folded into the total as one; multiple of LF_KEY_CHUNK
 };
 
@@ -45,9 +47,14 @@ static inline lf_bf16 *lf__weight_panel(const lf_weight *weight, size_t panel)
     return (lf_bf16 *)weight->pages.address + panel * weight->n_pair * LF_PANEL_PAIR;
 }
 
+// Sums of one piece of work of a linear layer: on tiles, or on blocks, whose tokens come in whole groups.
+enum {
+    LF_SUM_ELEMENTS = LF_MAX(LF_TOKEN_BLOCK, LF_ITEM_PANELS * LF_LINEAR_TOKENS) * LF_PANEL_ROWS,
+};
+
 // What one thread works in. Attention: a tile of query rows against chunks of keys; see attention.c.
 typedef struct lf_thread_scratch {
-    _Alignas(64) float sum[LF_TOKEN_BLOCK * LF_PANEL_ROWS];
+    _Alignas(64) float sum[LF_SUM_ELEMENTS];
     _Alignas(64) float strips[LF_TILE_COLUMNS * LF_PANEL_ROWS];
     _Alignas(64) float query[LF_QUERY_ROWS * LF_MAX_D_HEAD];
     _Alignas(64) float score[LF_QUERY_ROWS * LF_KEY_CHUNK];
@@ -78,9 +85,9 @@ typedef struct lf_cpu_device {
     lf_pages tiles_pages;     // lf_attention_tile [max_n_tok]
     lf_pages parts_pages;     // partial softmaxes of segments that different threads compute
     lf_pages rows_pages;      // f32 [n_thread][max_vocab]: a row of weights for sampling
-    lf_pages x_pages;         // activations as f32, grown by weight_create
-    size_t x_stride;          // floats of one row in x_pages
-    struct lf_onednn *onednn; // NULL: our own products only
+    lf_pages x_pages;       // activations as the products read them, grown by weight_create
+    size_t x_stride;        // floats of one row in x_pages
+    bool has_matrix_unit;   // linear layers use multiply_blocks
 } lf_cpu_device;
 
 static inline lf_cpu_device *lf__cpu(lf_device *device) { return (lf_cpu_device *)(void *)device; }
@@ -104,6 +111,8 @@ void lf__linear_store(const lf_cpu_kernels *kernels, const lf_linear_args *args,
 lf_status lf__cpu_linear_reserve(lf_cpu_device *cpu, size_t n_pair, lf_error *err);
 // linear_tiles.c
 void lf__linear_tiles(lf_cpu_device *cpu, const lf_linear_args *args, size_t first, size_t n_tok);
+// linear_blocks.c
+void lf__linear_blocks(lf_cpu_device *cpu, const lf_linear_args *args, size_t first, size_t n_tok);
 // rowwise.c
 lf_status lf__cpu_rms_norm(lf_device *device, const lf_norm_args *args, lf_error *err);
 lf_status lf__cpu_rope(lf_device *device, const lf_rope_args *args, lf_error *err);

@@ -9,10 +9,11 @@
 // A vector load takes one pair of columns of 8 or 16 rows; `<< 16` and `& 0xffff0000` turn it into two float32 vectors.
 // Rows and columns that a matrix does not have are zero.
 //
-// THE ORDER. Every output of `multiply` is ONE chain of float32 multiply-adds in increasing column order, whatever the
-// number of tokens, the instruction set or the way columns are cut into calls. A token's result is therefore the same
-// bits alone, in a batch, in prefill and in decode. (bf16 * bf16 is exact in float32, so fused and separate
-// multiply-adds agree too.)
+// THE ORDER. Every output of `multiply` and `multiply_tiles` is ONE chain of float32 multiply-adds in increasing column
+// order, whatever the number of tokens, the instruction set or the way columns are cut into calls. A token's result is
+// therefore the same bits alone, in a batch, in prefill and in decode. (bf16 * bf16 is exact in float32, so fused and
+// separate multiply-adds agree too.) Where the processor has a matrix unit, `multiply_blocks` takes the place of both for every
+// number of tokens, in the unit's own order; the same holds.
 #ifndef LF_DEVICE_CPU_KERNELS_H
 #define LF_DEVICE_CPU_KERNELS_H
 
@@ -63,6 +64,26 @@ typedef struct lf_tiles_args {
     const float *strips;
     size_t n_col, n_strip;
 } lf_tiles_args;
+
+// THE BLOCKS. The matrix unit (AMX) takes bf16 on both sides, 16 tokens by 16 rows by 32 columns an instruction:
+//     tiles[group][block][token 0..15][column 0..31]   bf16; a single group has n_tok tokens, others are 16, zeros
+//                                                      standing in for tokens that there are not
+// multiply_blocks: for each block of 32 columns, in increasing order: sum[t][r] += even + odd, where even and odd are
+// chains of float32 multiply-adds from zero over the block's even and odd columns. Subnormal factors and results count
+// as zero. That is TDPBF16PS to the bit (Intel SDM volume 2). For t in [0, n_tok), n_tok <= 16 or a multiple of 16, and
+// the rows r of strips [strip, strip + n_strip), which are all four for more than 16 tokens. `sum` points at row 0 of
+// the panel. `next`: a panel's columns that will be needed soon, n_block blocks of them; NULL: none.
+enum { LF_BLOCK_TOKENS = 16, LF_BLOCK_COLUMNS = 32, LF_BLOCK_PANEL = LF_BLOCK_COLUMNS / 2 * LF_PANEL_PAIR };
+typedef struct lf_blocks_args {
+    float *sum;
+    size_t sum_stride;
+    const lf_bf16 *tiles;
+    size_t n_tok;
+    const lf_bf16 *panel, *next;
+    size_t n_block;
+    size_t strip, n_strip;
+} lf_blocks_args;
+
 // widen_panel: n_pair pairs of columns of a panel to its four strips of 2 * n_pair columns.
 // widen_rows: n_col columns of n_row rows, column k from the n_row elements at rows[k], to ceil(n_row / 16) strips;
 // rows of the last strip beyond n_row become zero. group_tokens: n_col columns of one group from the first n_tok <= 6
@@ -120,28 +141,29 @@ enum { LF_EXP_BLOCK = 1024 };
 #define LF_WHEN_0(...)
 #define LF_WHEN_1(...) __VA_ARGS__
 
-#define LF_KERNEL(name, result, arguments, avx2, avx512)                                                               \
+#define LF_KERNEL(name, result, arguments, avx2, avx512, amx)                                                          \
     result lf_##name##__ref arguments;                                                                                 \
-    LF_WHEN_##avx2(result lf_##name##__avx2 arguments;) LF_WHEN_##avx512(result lf_##name##__avx512 arguments;)
+    LF_WHEN_##avx2(result lf_##name##__avx2 arguments;) LF_WHEN_##avx512(result lf_##name##__avx512 arguments;)        \
+    LF_WHEN_##amx(result lf_##name##__amx arguments;)
 #include "device/cpu/kernels.inc"
 #undef LF_KERNEL
 
 typedef struct lf_cpu_kernels {
-#define LF_KERNEL(name, result, arguments, avx2, avx512) result(*name) arguments;
+#define LF_KERNEL(name, result, arguments, avx2, avx512, amx) result(*name) arguments;
 #include "device/cpu/kernels.inc"
 #undef LF_KERNEL
 } lf_cpu_kernels;
 
 enum {
-#define LF_KERNEL(name, result, arguments, avx2, avx512) LF_KERNEL_##name,
+#define LF_KERNEL(name, result, arguments, avx2, avx512, amx) LF_KERNEL_##name,
 #include "device/cpu/kernels.inc"
 #undef LF_KERNEL
     LF_KERNEL_COUNT
 };
 extern const char *const lf_kernel_names[LF_KERNEL_COUNT];
 
-// The kernels written for exactly this level (REF, AVX2, AVX512); members that have none are NULL. NULL when the
-// program was built for another processor family.
+// The kernels written for exactly this level (REF, AVX2, AVX512, AMX); members that have none are NULL. NULL for a
+// level without kernels of its own, and when the program was built for another processor family.
 const lf_cpu_kernels *lf_cpu_kernels_of(lf_cpu_isa isa);
 // Fills *out with the best kernels up to `best` that agree with __ref on the built-in vectors; a refusal is logged.
 void lf_cpu_kernels_choose(lf_cpu_kernels *out, lf_cpu_isa best);

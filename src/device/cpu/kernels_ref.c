@@ -3,9 +3,11 @@
 // The reference kernels: plain C, the definition that every other instruction set is compared with, and the only
 // kernels on processors that have no others. `multiply` keeps THE ORDER of kernels.h and vectorizes over rows, never
 // over columns.
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "device/cpu/kernels.h"
 
 void lf_multiply__ref(const lf_multiply_args *args)
@@ -36,6 +38,35 @@ void lf_multiply_tiles__ref(const lf_tiles_args *args)
             for (size_t k = 0; k < args->n_col; k++, weights += LF_STRIP_ROWS) {
                 for (size_t r = 0; r < LF_STRIP_ROWS; r++) sum[r] += weights[r] * x[k * x_step];
             }
+        }
+    }
+}
+
+static float flush(float value) { return fabsf(value) < FLT_MIN ? copysignf(0, value) : value; }
+
+// Group and token of a row of tiles; see THE BLOCKS in kernels.h.
+static const lf_bf16 *block_of(const lf_blocks_args *args, size_t t, size_t block)
+{
+    size_t rows = LF_MIN(args->n_tok, (size_t)LF_BLOCK_TOKENS);
+    return args->tiles + ((t / rows * args->n_block + block) * rows + t % rows) * LF_BLOCK_COLUMNS;
+}
+
+void lf_multiply_blocks__ref(const lf_blocks_args *args)
+{
+    size_t first = args->strip * LF_STRIP_ROWS, n_row = args->n_strip * LF_STRIP_ROWS;
+    for (size_t i = 0; i < args->n_tok * args->n_block; i++) {
+        size_t t = i / args->n_block, block = i % args->n_block;
+        const lf_bf16 *x = block_of(args, t, block);
+        for (size_t r = first; r < first + n_row; r++) {
+            const lf_bf16 *w = args->panel + block * LF_BLOCK_PANEL + 2 * r;
+            float chain[2] = {0, 0};
+            for (size_t k = 0; k < LF_BLOCK_COLUMNS; k++) {
+                float value = flush(lf_bf16_to_f32(x[k]));
+                float weight = flush(lf_bf16_to_f32(w[k / 2 * LF_PANEL_PAIR + k % 2]));
+                chain[k % 2] = flush(fmaf(value, weight, chain[k % 2]));
+            }
+            float *sum = &args->sum[t * args->sum_stride + r];
+            *sum = flush(*sum + flush(chain[0] + chain[1]));
         }
     }
 }

@@ -2,14 +2,14 @@
 //
 // The linear layer over packed weights, for few tokens: it streams the weights once, and every run of strips is one
 // independent piece of work whose sums stay in the thread's scratch. Tokens are expanded to float32 first, by each
-// thread for itself when they are so few that a second parallel loop would cost more. Many tokens are linear_tiles.c's
-// or oneDNN's. THE ORDER of kernels.h makes the cut invisible in the result.
+// thread for itself when they are so few that a second parallel loop would cost more. Many tokens are linear_tiles.c's;
+// on a processor with a matrix unit all are linear_blocks.c's. THE ORDER of kernels.h makes the cut invisible in the
+// result.
 #include "device/cpu/cpu_int.h"
 
 #include <string.h>
 
 #include "base/par.h"
-#include "device/cpu/gemm_onednn.h"
 
 // Pairs of columns that all tokens pass over before the next: a few tokens leave them in the first level cache, so that
 // each weight comes from memory once; more tokens amortize loading and storing their sums over more columns, in the
@@ -26,7 +26,9 @@ typedef struct linear_job {
 
 lf_status lf__cpu_linear_reserve(lf_cpu_device *cpu, size_t n_pair, lf_error *err)
 {
-    // 16 floats more than needed keep rows of a power-of-two length out of the same cache sets.
+    // Tiles of bf16 for a matrix unit need less. 16 floats more than needed keep rows of a power-of-two length out of
+    // the same cache sets.
+    static_assert(LF_PRIVATE_TOKENS * sizeof(float) >= LF_BLOCK_TOKENS * sizeof(lf_bf16), "room for a group of tokens");
     size_t stride = 2 * n_pair + 16;
     if (stride <= cpu->x_stride) return LF_OK;
     size_t rows = LF_MAX((size_t)LF_PRIVATE_TOKENS * (size_t)cpu->n_thread,
@@ -145,13 +147,11 @@ lf_status lf__cpu_linear(lf_device *device, const lf_linear_args *args, lf_error
     lf_cpu_device *cpu = lf__cpu(device);
     assert(args->n_tok <= cpu->options.max_n_tok && args->x_stride >= args->weight->n_col);
     assert(args->y_stride >= args->weight->n_row || args->n_tok <= 1);
-    size_t tok = 0;
-    for (size_t n; cpu->onednn && (n = lf__onednn_tokens(args->n_tok - tok)) > 0; tok += n) {
-        if (!lf__onednn_linear(cpu->onednn, args, tok, n)) break;
-    }
-    for (size_t n; tok < args->n_tok; tok += n) {
+    for (size_t tok = 0, n; tok < args->n_tok; tok += n) {
         n = LF_MIN((size_t)LF_LINEAR_TOKENS, args->n_tok - tok);
-        if (n < LF_MANY_TOKENS) {
+        if (cpu->has_matrix_unit) {
+            lf__linear_blocks(cpu, args, tok, n);
+        } else if (n < LF_MANY_TOKENS) {
             multiply_few(cpu, args, tok, n);
         } else {
             lf__linear_tiles(cpu, args, tok, n);

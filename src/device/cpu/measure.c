@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/par.h"
 #include "device/cpu/cpu_int.h"
-#include "device/cpu/gemm_onednn.h"
+#include "device/cpu/peak_onednn.h"
 
 enum { LINE_WORDS = LF_CACHE_LINE_BYTES / sizeof(uint64_t), N_PASS = 3 };
 

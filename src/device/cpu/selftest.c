@@ -96,6 +96,31 @@ static bool check_multiply_tiles(const lf_cpu_kernels *candidate)
     return true;
 }
 
+static bool check_multiply_blocks(const lf_cpu_kernels *candidate)
+{
+    enum { BLOCKS = 2, TOKENS = 2 * LF_BLOCK_TOKENS };
+    _Alignas(64) lf_bf16 panel[BLOCKS * LF_BLOCK_PANEL], tiles[BLOCKS * TOKENS * LF_BLOCK_COLUMNS];
+    _Alignas(64) float expected[TOKENS * LF_PANEL_ROWS], found[TOKENS * LF_PANEL_ROWS];
+    fill_bf16(panel, LF_ARRAY_LENGTH(panel), 23);
+    fill_bf16(tiles, LF_ARRAY_LENGTH(tiles), 24);
+    for (size_t n_tok = 2; n_tok <= TOKENS; n_tok *= LF_BLOCK_TOKENS) {
+        fill_f32(expected, LF_ARRAY_LENGTH(expected), 25);
+        fill_f32(found, LF_ARRAY_LENGTH(found), 25);
+        lf_blocks_args args = {.sum = expected,
+                               .sum_stride = LF_PANEL_ROWS,
+                               .tiles = tiles,
+                               .n_tok = n_tok,
+                               .panel = panel,
+                               .n_block = BLOCKS,
+                               .n_strip = LF_PANEL_STRIPS};
+        lf_multiply_blocks__ref(&args);
+        args.sum = found;
+        candidate->multiply_blocks(&args);
+        if (memcmp(expected, found, sizeof found) != 0) return false;
+    }
+    return true;
+}
+
 static bool check_widen_panel(const lf_cpu_kernels *candidate)
 {
     enum { PAIRS = 3 };
@@ -312,7 +337,7 @@ static bool check_scan(const lf_cpu_kernels *candidate)
 bool lf_cpu_kernel_agrees(int kernel, const lf_cpu_kernels *candidate)
 {
     static bool (*const checks[LF_KERNEL_COUNT])(const lf_cpu_kernels *) = {
-#define LF_KERNEL(name, result, arguments, avx2, avx512) [LF_KERNEL_##name] = check_##name,
+#define LF_KERNEL(name, result, arguments, avx2, avx512, amx) [LF_KERNEL_##name] = check_##name,
 #include "device/cpu/kernels.inc"
 #undef LF_KERNEL
     };

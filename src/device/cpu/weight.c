@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The packed matrix: the one copy of a parameter in memory, in the layout that GEMV, GEMM and oneDNN all read
+// The packed matrix: the one copy of a parameter in memory, in the layout that GEMV, GEMM and matrix units all read
 // (kernels.h). Padding rows and columns are zero because the pages are and nothing writes them.
 #include "device/cpu/cpu_int.h"
 

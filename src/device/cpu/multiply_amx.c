@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// multiply_blocks for AMX: sums of 16 tokens by 16 rows live in tile registers, tiles of tokens and tiles of the panel
+// (16 pairs of columns, 256 bytes apart) pass. Up to 16 tokens stream the panel once, all four strips at a time; more
+// of them go in pairs of groups by pairs of strips, so that every tile that is loaded is used twice. The bits are
+// those of __ref: every row of a tile is a chain of its own.
+#include <immintrin.h>
+
+#include "device/cpu/kernels.h"
+
+enum {
+    TILE_BYTES = 64,                                            // of a row: 32 bf16 or 16 f32
+    PAIR_BYTES = LF_PANEL_PAIR * sizeof(lf_bf16),               // row stride of a tile of the panel
+    TILE_ELEMENTS = LF_BLOCK_TOKENS * LF_BLOCK_COLUMNS,
+    STRIP_ELEMENTS = 2 * LF_STRIP_ROWS,
+    LINE_ELEMENTS = 32,
+    PREFETCH_BLOCKS = 2, // how far ahead few tokens ask for their panel
+};
+
+// The operand of LDTILECFG.
+typedef struct tile_config {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} tile_config;
+
+// Tiles 0 to 3 are sums, 4 and 5 tokens (token_rows of them), 6 and 7 weights.
+static void configure(size_t token_rows)
+{
+    tile_config config = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        config.row_bytes[i] = TILE_BYTES;
+        config.rows[i] = i < 6 ? (uint8_t)token_rows : LF_BLOCK_COLUMNS / 2;
+    }
+    _tile_loadconfig(&config);
+}
+
+static void prefetch_block(const lf_bf16 *block)
+{
+    for (int line = 0; line < LF_BLOCK_PANEL / LINE_ELEMENTS; line++)
+        _mm_prefetch((const char *)(block + line * LINE_ELEMENTS), _MM_HINT_T0);
+}
+
+// All strips of a panel for up to 16 tokens.
+static void whole_panel(const lf_blocks_args *args)
+{
+    const size_t sum_bytes = args->sum_stride * sizeof(float), step = args->n_tok * LF_BLOCK_COLUMNS;
+    const lf_bf16 *panel = args->panel, *tile = args->tiles;
+    float *sum = args->sum;
+    _tile_loadd(0, sum, sum_bytes);
+    _tile_loadd(1, sum + LF_STRIP_ROWS, sum_bytes);
+    _tile_loadd(2, sum + 2 * LF_STRIP_ROWS, sum_bytes);
+    _tile_loadd(3, sum + 3 * LF_STRIP_ROWS, sum_bytes);
+    for (size_t block = 0; block < args->n_block; block++, panel += LF_BLOCK_PANEL, tile += step) {
+        prefetch_block(panel + PREFETCH_BLOCKS * LF_BLOCK_PANEL);
+        _tile_loadd(4, tile, TILE_BYTES);
+        _tile_loadd(6, panel, PAIR_BYTES);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, panel + STRIP_ELEMENTS, PAIR_BYTES);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(6, panel + 2 * STRIP_ELEMENTS, PAIR_BYTES);
+        _tile_dpbf16ps(2, 4, 6);
+        _tile_loadd(7, panel + 3 * STRIP_ELEMENTS, PAIR_BYTES);
+        _tile_dpbf16ps(3, 4, 7);
+    }
+    _tile_stored(0, sum, sum_bytes);
+    _tile_stored(1, sum + LF_STRIP_ROWS, sum_bytes);
+    _tile_stored(2, sum + 2 * LF_STRIP_ROWS, sum_bytes);
+    _tile_stored(3, sum + 3 * LF_STRIP_ROWS, sum_bytes);
+}
+
+// One strip of a panel for up to 16 tokens.
+static void one_strip(const lf_blocks_args *args, size_t strip)
+{
+    const size_t sum_bytes = args->sum_stride * sizeof(float), step = args->n_tok * LF_BLOCK_COLUMNS;
+    const lf_bf16 *panel = args->panel + strip * STRIP_ELEMENTS, *tile = args->tiles;
+    float *sum = args->sum + strip * LF_STRIP_ROWS;
+    _tile_loadd(0, sum, sum_bytes);
+    for (size_t block = 0; block < args->n_block; block++, panel += LF_BLOCK_PANEL, tile += step) {
+        _tile_loadd(4, tile, TILE_BYTES);
+        _tile_loadd(6, panel, PAIR_BYTES);
+        _tile_dpbf16ps(0, 4, 6);
+    }
+    _tile_stored(0, sum, sum_bytes);
+}
+
+// Two strips by two groups of tokens. Meanwhile lines [line, line + n_line) of `next` come nearer, some in each block.
+static void two_by_two(const lf_blocks_args *args, size_t group, size_t strip, const lf_bf16 *next, size_t n_line)
+{
+    const size_t sum_bytes = args->sum_stride * sizeof(float), below = LF_BLOCK_TOKENS * args->sum_stride;
+    const lf_bf16 *panel = args->panel + strip * STRIP_ELEMENTS;
+    const lf_bf16 *tile = args->tiles + group * args->n_block * TILE_ELEMENTS;
+    const lf_bf16 *other = tile + args->n_block * TILE_ELEMENTS;
+    float *sum = args->sum + group * below + strip * LF_STRIP_ROWS;
+    _tile_loadd(0, sum, sum_bytes);
+    _tile_loadd(1, sum + LF_STRIP_ROWS, sum_bytes);
+    _tile_loadd(2, sum + below, sum_bytes);
+    _tile_loadd(3, sum + below + LF_STRIP_ROWS, sum_bytes);
+    for (size_t block = 0; block < args->n_block; block++) {
+        _tile_loadd(6, panel, PAIR_BYTES);
+        _tile_loadd(4, tile, TILE_BYTES);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, panel + STRIP_ELEMENTS, PAIR_BYTES);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, other, TILE_BYTES);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+        panel += LF_BLOCK_PANEL;
+        tile += TILE_ELEMENTS;
+        other += TILE_ELEMENTS;
+        for (size_t i = 0; i < n_line; i++, next += LINE_ELEMENTS) _mm_prefetch((const char *)next, _MM_HINT_T1);
+    }
+    _tile_stored(0, sum, sum_bytes);
+    _tile_stored(1, sum + LF_STRIP_ROWS, sum_bytes);
+    _tile_stored(2, sum + below, sum_bytes);
+    _tile_stored(3, sum + below + LF_STRIP_ROWS, sum_bytes);
+}
+
+static void many_tokens(const lf_blocks_args *args)
+{
+    size_t n_group = args->n_tok / LF_BLOCK_TOKENS, n_pair = n_group / 2;
+    // Every call of two_by_two asks for its share of `next`; rounding up may ask for a little more than all of it.
+    size_t calls = n_pair * (LF_PANEL_STRIPS / 2), lines = LF_BLOCK_PANEL / LINE_ELEMENTS;
+    size_t n_line = args->next ? (lines + calls - 1) / calls : 0, asked = 0;
+    for (size_t strip = 0; strip < LF_PANEL_STRIPS; strip += 2) {
+        for (size_t group = 0; group + 2 <= n_group; group += 2) {
+            bool all = asked >= lines;
+            const lf_bf16 *next = all || !args->next ? args->panel : args->next + asked * args->n_block * LINE_ELEMENTS;
+            two_by_two(args, group, strip, next, all ? 0 : n_line);
+            asked += n_line;
+        }
+    }
+    if (n_group % 2 == 0) return;
+    lf_blocks_args last = *args;
+    last.sum += (n_group - 1) * LF_BLOCK_TOKENS * args->sum_stride;
+    last.tiles += (n_group - 1) * args->n_block * TILE_ELEMENTS;
+    last.n_tok = LF_BLOCK_TOKENS;
+    whole_panel(&last);
+}
+
+void lf_multiply_blocks__amx(const lf_blocks_args *args)
+{
+    if (args->n_tok == 0) return;
+    configure(args->n_tok < LF_BLOCK_TOKENS ? args->n_tok : LF_BLOCK_TOKENS);
+    if (args->n_tok > LF_BLOCK_TOKENS) {
+        many_tokens(args);
+    } else if (args->n_strip == LF_PANEL_STRIPS) {
+        whole_panel(args);
+    } else {
+        for (size_t strip = args->strip; strip < args->strip + args->n_strip; strip++) one_strip(args, strip);
+    }
+    _tile_release(); // or every switch of threads saves 8 KiB of tiles
+}
