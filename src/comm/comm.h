@@ -30,7 +30,8 @@ typedef struct lf_comm_world {
 lf_comm_world lf_comm_world_of_environment(void);
 
 // Joins the ranks that the launcher started. Collective. Fails with LF_ERR_UNSUPPORTED when the MPI module or MPI's
-// library is not there (the hint names the package), and with LF_ERR_COMM when ranks cannot meet.
+// library is not there (the hint names the package), and with LF_ERR_COMM when ranks cannot meet. *out is NULL when there
+// is one rank, and after a failure. Once in the life of a process: MPI cannot be started again after its end.
 lf_status lf_comm_open(lf_comm **out, lf_error *err);
 // Leaves. Collective unless the comm has failed; then it returns at once. NULL is accepted.
 void lf_comm_close(lf_comm *comm);
@@ -57,9 +58,11 @@ lf_status lf_comm_agree(lf_comm *comm, lf_status status, lf_error *err);
 
 // Whether a peer has gone or a call has failed; *err (may be NULL) gets the cause.
 bool lf_comm_failure(lf_comm *comm, lf_error *err);
-// `on_failure` is called once, on a thread of the comm, when a peer goes; it must be quick. Set before calls are made.
+// `on_failure` is called once, on a thread of the comm, when a peer goes, a peer gives up or a call fails; it must be
+// quick and must not close the comm. Not called for this rank's own lf_comm_give_up().
 void lf_comm_on_failure(lf_comm *comm, void (*on_failure)(void *ctx), void *ctx);
-// Tells all peers that this rank gives up because of `cause`; their calls fail with its text. Then close.
+// Tells all peers that this rank gives up because of `cause`; their calls fail with LF_ERR_COMM and its text, and so do
+// this rank's. Then close. Any thread.
 void lf_comm_give_up(lf_comm *comm, const lf_error *cause);
 
 // ---- measuring ----
