@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mixture of experts in the goldens: names of the hub and of the library, and routers that leave no doubt.
 
 The library keeps the experts of a layer in one tensor; checkpoints of the hub hold one tensor for each projection of each
@@ -14,7 +15,7 @@ FAMILIES = {   # model_type: the block's name on the hub, its gate, up and down 
     "minimax_m2": ("block_sparse_moe", "w1", "w3", "w2"),
     "deepseek_v3": ("mlp", "gate_proj", "up_proj", "down_proj"),
 }
-ROUNDS, NORM_COST = 400, 0.1
+ROUNDS, NORM_COST = 400, 0.1   # of the search for a router
 
 
 def is_sparse(config):
@@ -24,7 +25,7 @@ def is_sparse(config):
 def is_float32(config, name):
     """What the hub stores in float32: the correction bias everywhere, and the router of MiniMax-M2."""
     return name.endswith("e_score_correction_bias") or \
-        (config.model_type == "minimax_m2" and name.endswith((".gate.weight")))
+        (config.model_type == "minimax_m2" and name.endswith(".gate.weight"))
 
 
 # ------------------------------------------------------------------------------- names
@@ -187,7 +188,8 @@ def shape_routers(model, weights, ids, put):
         name = f"model.layers.{i}.{block_name}.gate.weight"
         x = listen(model, ids)[i][0]
         bias = bias_of(block)
-        w = widen(model.config, weights[name], bias, x, 0.1 if bias is not None else 0.5)
+        wish = 0.5 if bias is None else 0.1   # logits; sigmoids, whose slope is a quarter at most
+        w = widen(model.config, weights[name], bias, x, wish)
         weights[name] = w if is_float32(model.config, name) else w.to(torch.bfloat16).float()
         put(model, weights)
 

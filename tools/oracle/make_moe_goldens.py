@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes the golden checkpoints of mixture-of-experts models, tests/golden/moe/, as make_goldens.py does the dense ones.
 
 Tensors are named and typed as on the hub: one tensor for each projection of each expert, routers that FP8 leaves alone.
