@@ -279,8 +279,8 @@ struct lf_device_ops {
     lf_status (*scale_norm)(lf_device *device, const lf_scale_norm_args *args, lf_error *err);
     lf_status (*route)(lf_device *device, const lf_route_args *args, lf_error *err);
     lf_status (*experts)(lf_device *device, const lf_experts_args *args, lf_error *err);
-    // Bytes of scratch that experts needs for up to n_tok tokens; false when they do not fit a size_t.
-    bool (*experts_scratch)(size_t n_tok, size_t n_active, size_t n_expert, size_t d, size_t d_ff, size_t *out);
+    // Bytes of scratch that experts needs for up to n_tok tokens; false when there is no such number.
+    bool (*experts_scratch)(size_t n_tok, size_t n_active, size_t n_held, size_t d, size_t d_ff, size_t *out);
 
     // sampling. Logits are f32 [n_row, n_vocab] inside rows of `stride`; results go to host memory, so these also synchronize.
     // `targets[i]` < 0: no target; n_top <= LF_MAX_TOP_LOGPROBS.

@@ -16,10 +16,12 @@
 #include "device/device.h"
 
 int test_attention(void);
+int test_experts(void);
 int test_kernels(void);
 int test_linear(void);
 int test_logprob(void);
 int test_memory(void);
+int test_route(void);
 int test_rowwise(void);
 int test_sample(void);
 

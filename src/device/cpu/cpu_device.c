@@ -95,6 +95,9 @@ static const struct lf_device_ops operators = {
     .all_reduce = lf__cpu_all_reduce,
     .square_sums = lf__cpu_square_sums,
     .scale_norm = lf__cpu_scale_norm,
+    .route = lf__cpu_route,
+    .experts = lf__cpu_experts,
+    .experts_scratch = lf__cpu_experts_scratch,
     .logprobs = lf__cpu_logprobs,
     .edit_logits = lf__cpu_edit_logits,
     .sample = lf__cpu_sample,
@@ -150,7 +153,8 @@ static void processor_name(char *out, size_t bytes)
 
 static lf_status map_scratch(lf_cpu_device *cpu, lf_error *err)
 {
-    // Room for the partial results of split attention: a bound, not a need; without room attention is not split.
+    // Room for the partial results of split attention: a bound, not a need; without room attention is not split. The
+    // router does with it in rounds of as many tokens as fit.
     enum { PART_BYTES_PER_THREAD = 4 << 20 };
     size_t n_thread = (size_t)cpu->n_thread, tiles_bytes;
     if (!lf_mul_size(cpu->options.max_n_tok, sizeof(lf_attention_tile), &tiles_bytes))

@@ -13,6 +13,7 @@
 #include "device/device.h"
 
 enum {
+    LF_WEIGHT_COLUMN_GROUP = 32, // columns of a matrix are padded to a multiple of it
     LF_MAX_D_HEAD = 512,    // longest head that attention has scratch for
     LF_QUERY_ROWS = 96,     // (token, head) pairs that attention works on at a time; whole groups
     LF_MANY_TOKENS = 32,    // from so many on, a linear layer works on tiles (linear_tiles.c)
@@ -39,7 +40,7 @@ struct lf_weight {
     const lf_cpu_kernels *kernels; // BORROWED from the device
     lf_pages pages;
     size_t n_row, n_col;
-    size_t n_panel, n_pair; // ceil(n_row / 64); pairs of columns of a panel, n_col padded to a multiple of 32
+    size_t n_panel, n_pair; // ceil(n_row / 64); pairs of columns of a panel, n_col padded to whole column groups
 };
 
 static inline lf_bf16 *lf__weight_panel(const lf_weight *weight, size_t panel)
@@ -83,7 +84,7 @@ typedef struct lf_cpu_device {
     uint64_t memory_bytes;
     lf_pages threads_pages;   // lf_thread_scratch [n_thread]
     lf_pages tiles_pages;     // lf_attention_tile [max_n_tok]
-    lf_pages parts_pages;     // partial softmaxes of segments that different threads compute
+    lf_pages parts_pages;     // what an operator keeps between its loops: partial softmaxes, logits of experts
     lf_pages rows_pages;      // f32 [n_thread][max_vocab]: a row of weights for sampling
     lf_pages x_pages;       // activations as the products read them, grown by weight_create
     size_t x_stride;        // floats of one row in x_pages
@@ -108,6 +109,21 @@ lf_status lf__cpu_embed(lf_device *device, const lf_embed_args *args, lf_error *
 lf_status lf__cpu_linear(lf_device *device, const lf_linear_args *args, lf_error *err);
 void lf__linear_store(const lf_cpu_kernels *kernels, const lf_linear_args *args, const float *sum, size_t tok,
                       size_t n_tok, size_t row, size_t n_row);
+// Tokens [first_tok, first_tok + n_tok) of a linear layer as its products read them: on a matrix unit at most
+// LF_BLOCK_TOKENS as one group of tiles, else fewer than LF_MANY_TOKENS in float32. Columns that the matrix does not have
+// are zero.
+typedef struct lf_few_tokens {
+    const lf_linear_args *args;
+    size_t first_tok, n_tok;
+    const lf_bf16 *tiles; // kernels.h, THE BLOCKS
+    const float *wide;    // [n_tok, 2 * n_pair]
+    size_t wide_stride;
+} lf_few_tokens;
+// The product of these tokens and some strips of a panel, stored. sum: scratch, [n_tok, 64].
+void lf__linear_strips(const lf_cpu_device *cpu, const lf_few_tokens *tokens, float *sum, size_t panel, size_t strip,
+                       size_t n_strip);
+// Strips of one piece of work when there are n_panel panels in all: LF_PANEL_STRIPS or 1.
+size_t lf__linear_item_strips(const lf_cpu_device *cpu, size_t n_panel);
 lf_status lf__cpu_linear_reserve(lf_cpu_device *cpu, size_t n_pair, lf_error *err);
 // linear_tiles.c
 void lf__linear_tiles(lf_cpu_device *cpu, const lf_linear_args *args, size_t first, size_t n_tok);
@@ -123,6 +139,11 @@ lf_status lf__cpu_gather(lf_device *device, const lf_gather_args *args, lf_error
 lf_status lf__cpu_all_reduce(lf_device *device, const lf_all_reduce_args *args, lf_error *err);
 lf_status lf__cpu_square_sums(lf_device *device, const lf_square_sums_args *args, lf_error *err);
 lf_status lf__cpu_scale_norm(lf_device *device, const lf_scale_norm_args *args, lf_error *err);
+// route.c
+lf_status lf__cpu_route(lf_device *device, const lf_route_args *args, lf_error *err);
+// experts.c
+lf_status lf__cpu_experts(lf_device *device, const lf_experts_args *args, lf_error *err);
+bool lf__cpu_experts_scratch(size_t n_tok, size_t n_active, size_t n_held, size_t d, size_t d_ff, size_t *out);
 // attention.c
 lf_status lf__cpu_attention(lf_device *device, const lf_attention_args *args, lf_error *err);
 // sample.c, logprob.c

@@ -109,10 +109,22 @@ typedef struct lf_chunk_args {
     size_t d;
 } lf_chunk_args;
 
+// dots: out[t][r] = sum over columns k of x[t][k] * rows[r][k], for matrices that stay row-major float32 (the router). Each
+// output has one order of additions, whatever n_tok and n_row are; which one differs between instruction sets.
+typedef struct lf_dots_args {
+    float *out; // [n_tok, n_row]
+    size_t out_stride;
+    const lf_bf16 *x; // [n_tok, n_col]
+    size_t x_stride, n_tok;
+    const float *rows; // [n_row, n_col], rows n_col apart
+    size_t n_row, n_col;
+} lf_dots_args;
+
 // expand: bf16 to f32, exact. narrow: f32 (+ bias unless NULL) to bf16, nearest even.
 // norm: one group of d elements; see lf_norm_args. residual may be NULL. y may be x.
 // rotate: one head: x[i], x[i + half] turned by cos_sin[i], cos_sin[half + i].
 // gate: y = silu(gate) * up.
+// add_scaled: y += factor * x.
 
 // soften: one step of the online softmax over LF_KEY_CHUNK scores. Keys [begin, end) of the chunk are seen.
 //   s[j] = scale * s[j]; m' = max(m, s[begin..end)); s[j] = exp(s[j] - m') for seen keys, 0 for the others;

@@ -139,6 +139,19 @@ void lf_weigh__ref(const lf_chunk_args *args)
     }
 }
 
+void lf_dots__ref(const lf_dots_args *args)
+{
+    for (size_t t = 0; t < args->n_tok; t++) {
+        const lf_bf16 *x = args->x + t * args->x_stride;
+        for (size_t r = 0; r < args->n_row; r++) {
+            const float *row = args->rows + r * args->n_col;
+            float sum = 0;
+            for (size_t k = 0; k < args->n_col; k++) sum += lf_bf16_to_f32(x[k]) * row[k];
+            args->out[t * args->out_stride + r] = sum;
+        }
+    }
+}
+
 void lf_expand__ref(float *restrict dst, const lf_bf16 *restrict src, size_t n)
 {
     for (size_t i = 0; i < n; i++) dst[i] = lf_bf16_to_f32(src[i]);
@@ -178,6 +191,11 @@ void lf_gate__ref(lf_bf16 *y, const lf_bf16 *gate, const lf_bf16 *up, size_t d)
         float g = lf_bf16_to_f32(gate[i]);
         y[i] = lf_bf16_from_f32(g / (1 + expf(-g)) * lf_bf16_to_f32(up[i]));
     }
+}
+
+void lf_add_scaled__ref(float *restrict y, const float *restrict x, float factor, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] += factor * x[i];
 }
 
 void lf_soften__ref(lf_soften_args *args)

@@ -86,28 +86,48 @@ void lf__linear_store(const lf_cpu_kernels *kernels, const lf_linear_args *args,
     }
 }
 
-static void multiply_strips(const linear_job *job, float *sum, size_t x_first, size_t panel, size_t strip,
-                            size_t n_strip)
+void lf__linear_strips(const lf_cpu_device *cpu, const lf_few_tokens *tokens, float *sum, size_t panel, size_t strip,
+                       size_t n_strip)
 {
-    const lf_weight *weight = job->args->weight;
-    size_t n_tok = job->n_tok;
+    const lf_weight *weight = tokens->args->weight;
+    size_t n_tok = tokens->n_tok;
     memset(sum, 0, n_tok * LF_PANEL_ROWS * sizeof *sum);
-    size_t chunk = n_tok == 1 ? weight->n_pair : n_tok <= FEW_TOKENS ? FEW_CHUNK_PAIRS : CHUNK_PAIRS;
-    for (size_t pair = 0; pair < weight->n_pair; pair += chunk) {
-        job->cpu->kernels.multiply(&(lf_multiply_args){
+    if (cpu->has_matrix_unit) {
+        cpu->kernels.multiply_blocks(&(lf_blocks_args){
             .sum = sum,
             .sum_stride = LF_PANEL_ROWS,
-            .x = x_row(job, x_first) + 2 * pair,
-            .x_stride = job->cpu->x_stride,
+            .tiles = tokens->tiles,
             .n_tok = n_tok,
-            .panel = lf__weight_panel(weight, panel) + pair * LF_PANEL_PAIR,
-            .n_pair = LF_MIN(chunk, weight->n_pair - pair),
+            .panel = lf__weight_panel(weight, panel),
+            .n_block = weight->n_pair / (LF_BLOCK_COLUMNS / 2),
             .strip = strip,
             .n_strip = n_strip,
         });
+    } else {
+        size_t chunk = n_tok == 1 ? weight->n_pair : n_tok <= FEW_TOKENS ? FEW_CHUNK_PAIRS : CHUNK_PAIRS;
+        for (size_t pair = 0; pair < weight->n_pair; pair += chunk) {
+            cpu->kernels.multiply(&(lf_multiply_args){
+                .sum = sum,
+                .sum_stride = LF_PANEL_ROWS,
+                .x = tokens->wide + 2 * pair,
+                .x_stride = tokens->wide_stride,
+                .n_tok = n_tok,
+                .panel = lf__weight_panel(weight, panel) + pair * LF_PANEL_PAIR,
+                .n_pair = LF_MIN(chunk, weight->n_pair - pair),
+                .strip = strip,
+                .n_strip = n_strip,
+            });
+        }
     }
-    lf__linear_store(&job->cpu->kernels, job->args, sum + strip * LF_STRIP_ROWS, job->first_tok, n_tok,
+    lf__linear_store(&cpu->kernels, tokens->args, sum + strip * LF_STRIP_ROWS, tokens->first_tok, n_tok,
                      panel * LF_PANEL_ROWS + strip * LF_STRIP_ROWS, n_strip * LF_STRIP_ROWS);
+}
+
+// Whole panels stream best; single strips keep many threads busy on a small matrix.
+size_t lf__linear_item_strips(const lf_cpu_device *cpu, size_t n_panel)
+{
+    size_t n_thread = (size_t)cpu->n_thread;
+    return n_panel % n_thread == 0 || n_panel >= 8 * n_thread ? LF_PANEL_STRIPS : 1;
 }
 
 static void multiply_range(void *ctx, size_t begin, size_t end, int thread)
@@ -119,21 +139,23 @@ static void multiply_range(void *ctx, size_t begin, size_t end, int thread)
         x_base = (size_t)thread * LF_PRIVATE_TOKENS;
         expand_tokens(job, x_base, 0, job->n_tok);
     }
+    lf_few_tokens tokens = {.args = job->args,
+                            .first_tok = job->first_tok,
+                            .n_tok = job->n_tok,
+                            .wide = x_row(job, x_base),
+                            .wide_stride = job->cpu->x_stride};
     for (size_t item = begin; item < end; item++) {
         size_t strip = item * job->item_strips;
-        multiply_strips(job, sum, x_base, strip / LF_PANEL_STRIPS, strip % LF_PANEL_STRIPS, job->item_strips);
+        lf__linear_strips(job->cpu, &tokens, sum, strip / LF_PANEL_STRIPS, strip % LF_PANEL_STRIPS, job->item_strips);
     }
 }
 
 static void multiply_few(lf_cpu_device *cpu, const lf_linear_args *args, size_t first, size_t n_tok)
 {
     linear_job job = {.cpu = cpu, .args = args, .first_tok = first, .n_tok = n_tok};
-    size_t n_panel = args->weight->n_panel, n_thread = (size_t)cpu->n_thread;
     job.private_x = n_tok <= LF_PRIVATE_TOKENS;
-    // Whole panels stream best; single strips keep many threads busy on a small matrix.
-    bool whole = n_panel % n_thread == 0 || n_panel >= 8 * n_thread;
-    job.item_strips = whole ? LF_PANEL_STRIPS : 1;
-    size_t n_item = n_panel * (LF_PANEL_STRIPS / job.item_strips);
+    job.item_strips = lf__linear_item_strips(cpu, args->weight->n_panel);
+    size_t n_item = args->weight->n_panel * (LF_PANEL_STRIPS / job.item_strips);
     if (job.private_x) {
         lf_par_for(n_item, 1, multiply_range, &job);
         return;

@@ -51,7 +51,6 @@ static void lay_out(const blocks_job *job, lf_bf16 *dst, size_t tok, size_t n_to
 static void few_range(void *ctx, size_t begin, size_t end, int thread)
 {
     const blocks_job *job = ctx;
-    const lf_cpu_kernels *kernels = &job->cpu->kernels;
     size_t n_tok = job->n_tok;
     lf_bf16 *tiles = tiles_of(job);
     if (job->private_tiles) {
@@ -59,29 +58,18 @@ static void few_range(void *ctx, size_t begin, size_t end, int thread)
         lay_out(job, tiles, 0, n_tok, n_tok, 0, job->n_block);
     }
     float *sum = lf__thread_scratch(job->cpu, thread)->sum;
+    lf_few_tokens tokens = {.args = job->args, .first_tok = job->first_tok, .n_tok = n_tok, .tiles = tiles};
     for (size_t item = begin; item < end; item++) {
-        size_t first = item * job->item_strips, panel = first / LF_PANEL_STRIPS, strip = first % LF_PANEL_STRIPS;
-        memset(sum, 0, n_tok * LF_PANEL_ROWS * sizeof *sum);
-        kernels->multiply_blocks(&(lf_blocks_args){.sum = sum,
-                                                   .sum_stride = LF_PANEL_ROWS,
-                                                   .tiles = tiles,
-                                                   .n_tok = n_tok,
-                                                   .panel = lf__weight_panel(job->args->weight, panel),
-                                                   .n_block = job->n_block,
-                                                   .strip = strip,
-                                                   .n_strip = job->item_strips});
-        lf__linear_store(kernels, job->args, sum + strip * LF_STRIP_ROWS, job->first_tok, n_tok,
-                         panel * LF_PANEL_ROWS + strip * LF_STRIP_ROWS, job->item_strips * LF_STRIP_ROWS);
+        size_t strip = item * job->item_strips;
+        lf__linear_strips(job->cpu, &tokens, sum, strip / LF_PANEL_STRIPS, strip % LF_PANEL_STRIPS, job->item_strips);
     }
 }
 
 static void few_tokens(blocks_job *job)
 {
-    size_t n_panel = job->args->weight->n_panel, n_thread = (size_t)job->cpu->n_thread;
+    size_t n_panel = job->args->weight->n_panel;
     job->private_tiles = job->n_tok <= LF_PRIVATE_TOKENS;
-    // Whole panels stream best; single strips keep many threads busy on a small matrix.
-    bool whole = n_panel % n_thread == 0 || n_panel >= 8 * n_thread;
-    job->item_strips = whole ? LF_PANEL_STRIPS : 1;
+    job->item_strips = lf__linear_item_strips(job->cpu, n_panel);
     if (!job->private_tiles) lay_out(job, tiles_of(job), 0, job->n_tok, job->n_tok, 0, job->n_block);
     lf_par_for(n_panel * (LF_PANEL_STRIPS / job->item_strips), 1, few_range, job);
 }

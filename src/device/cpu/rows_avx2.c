@@ -100,6 +100,15 @@ void lf_gate__avx2(lf_bf16 *y, const lf_bf16 *gate, const lf_bf16 *up, size_t d)
     lf_v8_store_bf16_part(y + i, value, d - i);
 }
 
+void lf_add_scaled__avx2(float *restrict y, const float *restrict x, float factor, size_t n)
+{
+    const __m256 factors = _mm256_set1_ps(factor);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_fmadd_ps(factors, _mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
+    for (; i < n; i++) y[i] = fmaf(factor, x[i], y[i]);
+}
+
 // Lanes [begin, end) of the chunk, as a mask for the vector at j.
 static inline __m256 seen_lanes(size_t j, size_t begin, size_t end)
 {

@@ -224,6 +224,36 @@ static bool check_widen_columns(const lf_cpu_kernels *candidate)
     return memcmp(expected, found, sizeof found) == 0;
 }
 
+static bool check_dots(const lf_cpu_kernels *candidate)
+{
+    enum { TOKENS = 4, ROWS = 9 };
+    lf_bf16 x[TOKENS * N];
+    float rows[ROWS * N], expected[TOKENS * ROWS], found[TOKENS * ROWS];
+    fill_bf16(x, TOKENS * N, 23);
+    fill_f32(rows, ROWS * N, 24);
+    // Terms of one sign: nothing cancels, and the order of additions costs a few units in the last place.
+    for (size_t i = 0; i < TOKENS * N; i++) x[i] &= 0x7fff;
+    for (size_t i = 0; i < ROWS * N; i++) rows[i] = fabsf(rows[i]);
+    lf_dots_args args = {expected, ROWS, x, N, TOKENS, rows, ROWS, N};
+    lf_dots__ref(&args);
+    args.out = found;
+    candidate->dots(&args);
+    return close_f32(expected, found, TOKENS * ROWS, 1e-5f);
+}
+
+static bool check_add_scaled(const lf_cpu_kernels *candidate)
+{
+    float x[N], y[2][N];
+    fill_f32(x, N, 25);
+    for (int i = 0; i < 2; i++) fill_f32(y[i], N, 26);
+    lf_add_scaled__ref(y[0], x, 0.37f, N);
+    candidate->add_scaled(y[1], x, 0.37f, N);
+    for (size_t i = 0; i < N; i++) {
+        if (!(fabsf(y[0][i] - y[1][i]) <= 1e-6f)) return false; // products below 1.2 may cancel
+    }
+    return true;
+}
+
 static bool check_expand(const lf_cpu_kernels *candidate)
 {
     lf_bf16 src[N];

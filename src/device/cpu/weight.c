@@ -9,8 +9,6 @@
 
 #include "base/par.h"
 
-enum { COLUMN_GROUP = 32 };
-
 lf_status lf__cpu_weight_create(lf_device *device, int64_t n_row, int64_t n_col, lf_weight **out, lf_error *err)
 {
     if (n_row <= 0 || n_col <= 0 || n_row > INT32_MAX || n_col > INT32_MAX) {
@@ -20,11 +18,10 @@ lf_status lf__cpu_weight_create(lf_device *device, int64_t n_row, int64_t n_col,
     lf_weight *weight = calloc(1, sizeof *weight);
     if (!weight) return lf_error_no_memory(err, sizeof *weight);
     weight->kernels = &lf__cpu(device)->kernels;
-    weight->kernels = &lf__cpu(device)->kernels;
     weight->n_row = (size_t)n_row;
     weight->n_col = (size_t)n_col;
     weight->n_panel = (size_t)lf_ceil_div(n_row, LF_PANEL_ROWS);
-    weight->n_pair = (size_t)lf_ceil_div(n_col, COLUMN_GROUP) * (COLUMN_GROUP / 2);
+    weight->n_pair = (size_t)lf_ceil_div(n_col, LF_WEIGHT_COLUMN_GROUP) * (LF_WEIGHT_COLUMN_GROUP / 2);
     size_t bytes;
     lf_status rc;
     if (!lf_mul_size(weight->n_panel * LF_PANEL_PAIR * sizeof(lf_bf16), weight->n_pair, &bytes)) {
