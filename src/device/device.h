@@ -91,13 +91,14 @@ typedef struct lf_kv_store_args {
 
 // Causal attention over the paged cache for n_seq sequences whose query tokens are consecutive rows: sequence s owns rows
 // query_start[s] .. query_start[s + 1]; its last query is position length[s] - 1. Query head h reads KV head
-// h / (n_head / n_kv_head). Keys of the step are already stored. Sequences with no rows are skipped.
+// first_kv_head + h / (n_head / n_kv_head). Keys of the step are already stored. Sequences with no rows are skipped.
 typedef struct lf_attention_args {
     lf_dptr q; // bf16 [n_tok, n_head, d_head] inside rows of q_stride
     size_t q_stride;
     lf_dptr out; // bf16 [n_tok, n_head * d_head] inside rows of out_stride
     size_t out_stride;
     size_t n_tok, n_seq, n_head;
+    size_t first_kv_head, n_kv_head; // of the cache's: those that the query heads read, n_head / n_kv_head each
     lf_kv_layer kv;
     lf_dptr query_start;  // int32 [n_seq + 1]
     lf_dptr lengths;      // int32 [n_seq], context including this step
@@ -132,9 +133,23 @@ typedef struct lf_embed_args {
 // How a device whose peers share no memory with it adds up over ranks. Given at open, called by all_reduce only.
 typedef struct lf_collective {
     void *ctx;
+    int rank, n_rank;
     // x[i] = sum over all ranks of x[i], the same bits on each of them.
     lf_status (*sum_f32)(void *ctx, float *x, size_t n, lf_error *err);
+    // part[r] bytes at rank r's `data` arrive on rank 0, one after the other, in `all`.
+    lf_status (*gather)(void *ctx, const void *data, const size_t *part, void *all, lf_error *err);
+    size_t *part_bytes; // BORROWED [n_rank]: room for the sizes of a gather
 } lf_collective;
+
+// Columns of a matrix that ranks hold in contiguous ranges come together on rank 0 (vocabulary-parallel logits).
+typedef struct lf_join_args {
+    lf_dptr x; // f32 [n_row, this rank's columns], rows without gaps; overwritten on no rank
+    lf_dptr y; // rank 0: f32 [n_row, sum of columns]
+    size_t y_stride;
+    lf_dptr scratch;    // rank 0: f32 [n_row, sum of columns]
+    const size_t *n_col; // [n_rank] columns of each rank; HOST, constant
+    size_t n_row;
+} lf_join_args;
 
 // y = x summed over all ranks (+ bias). Without a collective there is one rank, and y = x (+ bias).
 typedef struct lf_all_reduce_args {
@@ -275,6 +290,7 @@ struct lf_device_ops {
     lf_status (*embed)(lf_device *device, const lf_embed_args *args, lf_error *err);
     lf_status (*gather)(lf_device *device, const lf_gather_args *args, lf_error *err);
     lf_status (*all_reduce)(lf_device *device, const lf_all_reduce_args *args, lf_error *err);
+    lf_status (*join)(lf_device *device, const lf_join_args *args, lf_error *err);
     lf_status (*square_sums)(lf_device *device, const lf_square_sums_args *args, lf_error *err);
     lf_status (*scale_norm)(lf_device *device, const lf_scale_norm_args *args, lf_error *err);
     lf_status (*route)(lf_device *device, const lf_route_args *args, lf_error *err);

@@ -45,12 +45,6 @@ void lf__emit_fini(lf_emit *emit)
     *emit = (lf_emit){0};
 }
 
-static lf_status compute_logits(lf_engine *engine, size_t n_row, lf_error *err)
-{
-    lf_status status = lf__step_select(&engine->step, engine->emit.selected, n_row, err);
-    return status ? status : lf__forward_logits(&engine->forward, &engine->step, n_row, err);
-}
-
 static lf_status compute_logprobs(lf_engine *engine, size_t n_row, lf_error *err)
 {
     lf_emit *emit = &engine->emit;
@@ -112,7 +106,7 @@ static lf_status emit_prompt_rows(lf_engine *engine, lf_request *request, size_t
             emit->targets[i] = request->tokens[first + i + 1];
             emit->n_top[i] = request->sampling.prompt_logprobs;
         }
-        lf_status status = compute_logits(engine, n, err);
+        lf_status status = lf__engine_logits(engine, emit->selected, n, err);
         if (!status) status = compute_logprobs(engine, n, err);
         if (status) return status;
         *is_alive = emit_prompt_piece(engine, request, first, n);
@@ -296,7 +290,7 @@ lf_status lf__emit_step(lf_engine *engine, lf_error *err)
     if (status) return status;
     size_t n_row = collect_rows(engine);
     if (n_row == 0) return LF_OK;
-    status = compute_logits(engine, n_row, err);
+    status = lf__engine_logits(engine, emit->selected, n_row, err);
     if (!status) status = sample(engine, n_row, err);
     if (status) return status;
     count_tokens(engine, n_row);

@@ -106,7 +106,7 @@ static lf_status compute_step(lf_engine *engine, lf_error *err)
         status = lf__step_add(step, request->tokens, request->n_computed, request->n_step_tok, &request->table, err);
     }
     if (!status) status = lf__step_commit(step, err);
-    if (!status) status = lf__forward_layers(&engine->forward, step, err);
+    if (!status) status = lf__engine_layers(engine, err);
     return status ? status : lf__emit_step(engine, err);
 }
 
@@ -164,6 +164,8 @@ static void *engine_main(void *argument)
     lf_par_set_threads(engine->options.n_thread);
     if (open_on_thread(engine)) {
         while (take_work(engine)) run_step(engine);
+        lf_error unused; // ranks that cannot be told have ended, or will notice that this one does
+        lf__team_send(&engine->team, LF_TASK_STOP, &engine->step, NULL, 0, &unused);
     }
     lf__engine_tear_down(engine);
     return NULL;

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "comm/comm.h"
 #include "device/device.h"
 #include "load/load.h"
 
@@ -31,24 +32,33 @@ typedef struct lf_engine_options {
     int n_thread;                   // 0: all
     bool enforce_eager;
     bool show_progress;
+    lf_comm *comm;               // BORROWED: the ranks of tensor parallelism; NULL: one rank
+    bool enable_expert_parallel; // experts are dealt out whole instead of being cut
 } lf_engine_options;
 
+// Numbers are of this rank where ranks differ.
 typedef struct lf_engine_info {
+    int64_t tensor_parallel_size;
+    bool is_expert_parallel;
     int64_t max_model_len, max_num_seqs, max_num_batched_tokens, block_size;
     int64_t n_kv_block;
     uint64_t weight_bytes, kv_cache_bytes;
     double load_seconds;
     char device[256];
     // What one step costs at least, for measuring against the machine.
-    uint64_t step_weight_bytes;   // weights that a decode step reads: all but an untied embedding
-    double linear_flop_per_token; // of the layers' matrices: 2 * rows * columns
+    uint64_t step_weight_bytes;   // weights that a decode step of one token reads: all but an untied embedding, and of
+                                  // experts as many as a token chooses (of those held, a rank's share on average)
+    double linear_flop_per_token; // of the layers' matrices on all ranks: 2 * rows * columns; of experts the chosen
     double lm_head_flop_per_row;
 } lf_engine_info;
 
 // Checks, loads and starts the engine thread. Refuses a checkpoint with findings of severity error (LF_ERR_FINDINGS).
 lf_status lf_engine_open(lf_engine **out, const lf_engine_options *options, lf_error *err);
-// Cancels what runs, stops the thread and frees everything. NULL is accepted.
+// Cancels what runs, stops the thread and frees everything. NULL is accepted. With several ranks, the others stop too.
 void lf_engine_close(lf_engine *engine);
+// What a rank above 0 does instead: loads its part with the same options as rank 0, then computes what rank 0 says until
+// it closes. Everything runs on the calling thread. *info may be NULL; otherwise it is filled once the rank is ready.
+lf_status lf_engine_follow(const lf_engine_options *options, lf_engine_info *info, lf_error *err);
 
 const lf_config *lf_engine_config(const lf_engine *engine);
 void lf_engine_describe(const lf_engine *engine, lf_engine_info *out);
@@ -137,8 +147,9 @@ void lf_engine_stats_read(const lf_engine *engine, lf_engine_stats *out);
 typedef struct lf_step_profile {
     uint64_t linear_ns; // the layers' matrices
     uint64_t lm_head_ns, attention_ns, other_ns;
+    uint64_t comm_ns; // sums over ranks, waiting for slower ones included; several ranks, or a model with experts
     uint64_t sample_ns; // logprobs, edits, sampling
-    uint64_t step_ns;   // whole steps: the five above and the engine's own work
+    uint64_t step_ns;   // whole steps: the six above and the engine's own work
     uint64_t n_step, n_token;
 } lf_step_profile;
 typedef struct lf_engine_profile {

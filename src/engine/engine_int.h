@@ -14,6 +14,7 @@
 #include "engine/request.h"
 #include "engine/sched.h"
 #include "engine/step.h"
+#include "engine/team.h"
 #include "load/load.h"
 #include "model/model.h"
 
@@ -23,6 +24,7 @@ struct lf_engine {
     lf_config config;
     lf_device *device; // OWNED, as all below
     lf_weights *weights;
+    size_t *part_bytes; // [ranks]: what the device's collective needs; NULL for one rank
     lf_hub *hub;
 
     pthread_t thread;
@@ -34,7 +36,8 @@ struct lf_engine {
     lf_kv_cache kv;
     lf_step step;
     lf_forward forward;
-    lf_sched sched;
+    lf_team team;
+    lf_sched sched; // rank 0 only, as emit and the hub
     lf_emit emit;
     lf_engine_stats stats;     // published through the hub
     lf_engine_profile profile; // likewise
@@ -43,9 +46,13 @@ struct lf_engine {
 };
 
 // open.c: reads, checks, loads and allocates everything; runs on the engine thread, so that the threads of the parallel
-// loops belong to it alone. On failure the caller tears down.
+// loops belong to it alone. Ranks meet. On failure the caller tears down.
 lf_status lf__engine_build(lf_engine *engine, lf_error *err);
 void lf__engine_tear_down(lf_engine *engine);
+
+// lead.c: the two halves of a step, which rank 0 begins; the other ranks are told, and do the same.
+lf_status lf__engine_layers(lf_engine *engine, lf_error *err);
+lf_status lf__engine_logits(lf_engine *engine, const int32_t *rows, size_t n_row, lf_error *err);
 
 // engine.c: makes `stats` and `profile` visible to other threads.
 void lf__engine_publish(lf_engine *engine);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The forward pass of a dense decoder (Llama, Qwen2, Qwen3), written once as device operators. It owns the activation
+// The forward pass of a decoder, dense or with experts, on one rank or several, written once as device operators. It owns the activation
 // buffers; all of them, like the step's inputs, keep their addresses, so the same calls can run eagerly or be captured.
 #ifndef LF_ENGINE_FORWARD_H
 #define LF_ENGINE_FORWARD_H
@@ -15,6 +15,7 @@
 #include "engine/step.h"
 #include "load/load.h"
 #include "model/model.h"
+#include "plan/plan.h"
 
 // A matrix of activations on the device, rows `stride` elements apart.
 typedef struct lf_rows {
@@ -22,22 +23,34 @@ typedef struct lf_rows {
     size_t stride;
 } lf_rows;
 
+// Dimensions and buffers are this rank's part, as its plan says; n_head, n_kv_head, d_ff and d_expert may be 0.
 typedef struct lf_forward {
     lf_device *device; // BORROWED, as the three below
     const lf_config *config;
     const lf_weights *weights;
     const lf_kv_cache *kv;
-    size_t n_head, n_kv_head, d_head, d_model, d_ff, n_vocab;
+    size_t rank, n_rank;
+    size_t n_head, n_kv_head, d_head, d_model, d_ff, d_expert, n_vocab;
+    size_t n_head_per_kv, first_head;  // query heads of a KV head; where in its first KV head's group a rank begins
+    size_t first_owned_kv, n_owned_kv; // of the n_kv_head: those that no lower rank holds
     // OWNED
-    lf_rows hidden;           // bf16 [max_tok, d_model]: input and output of each block
-    lf_rows residual;         // bf16 [max_tok, d_model]: the running sum
-    lf_rows qkv;              // bf16 [max_tok, (n_head + 2 n_kv_head) d_head]: q heads, k heads, v heads
-    lf_rows attention;        // bf16 [max_tok, n_head d_head]
-    lf_rows gate_up;          // bf16 [max_tok, 2 d_ff]
-    lf_rows activation;       // bf16 [max_tok, d_ff]
-    lf_rows selected;         // bf16 [max_row, d_model]: the hidden rows that need logits
-    lf_rows logits;           // f32 [max_row, n_vocab]
-    lf_dptr cos_sin;          // f32 [n_position, rotary_dim]
+    lf_rows hidden;        // bf16 [max_tok, d_model]: input and output of each block
+    lf_rows residual;      // bf16 [max_tok, d_model]: the running sum
+    lf_rows qkv;           // bf16 [max_tok, (n_head + 2 n_kv_head) d_head]: q heads, k heads, v heads
+    lf_rows attention;     // bf16 [max_tok, n_head d_head]
+    lf_rows gate_up;       // bf16 [max_tok, 2 d_ff]
+    lf_rows activation;    // bf16 [max_tok, d_ff]
+    lf_rows selected;      // bf16 [max_row, d_model]: the hidden rows that need logits
+    lf_rows logits;        // f32 [max_row, n_vocab]; rank 0 only
+    lf_dptr cos_sin;       // f32 [n_position, rotary_dim]
+    lf_dptr partial;       // f32 [max_tok, d_model]: a rank's part of a block's output; experts or several ranks
+    lf_dptr square_sums;   // f32 [max_tok, 2]; several ranks
+    lf_dptr chosen_experts; // int32 [max_tok, num_experts_per_tok]
+    lf_dptr chosen_scores;  // f32 [max_tok, num_experts_per_tok]
+    lf_dptr experts_scratch;
+    lf_dptr rank_logits;      // f32 [max_row, this rank's vocabulary]; several ranks
+    lf_dptr joined_logits;    // f32 [max_row, n_vocab]; rank 0 of several
+    size_t *vocab_of_rank;    // [n_rank]
     lf_step_profile *profile; // BORROWED; NULL: nothing is timed
 } lf_forward;
 
@@ -45,6 +58,7 @@ typedef struct lf_forward_args {
     lf_device *device;
     const lf_config *config;
     const lf_weights *weights;
+    const lf_rank_plan *plan;
     const lf_kv_cache *kv;
     size_t max_tok, max_row;
     size_t n_position;
@@ -57,7 +71,7 @@ void lf__forward_fini(lf_forward *forward); // a zeroed or half-built forward is
 
 // All layers and the final norm over the committed step: afterwards `hidden` holds the normed rows.
 lf_status lf__forward_layers(const lf_forward *forward, const lf_step *step, lf_error *err);
-// logits[i] of the i-th selected row (lf__step_select), i < n_row.
+// logits[i] of the i-th selected row (lf__step_select), i < n_row, on rank 0. Ranks meet in both functions.
 lf_status lf__forward_logits(const lf_forward *forward, const lf_step *step, size_t n_row, lf_error *err);
 
 #endif

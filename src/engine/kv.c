@@ -66,24 +66,24 @@ void lf__blocks_release(lf_block_pool *pool, lf_block_table *table)
 }
 
 // Bytes of keys (or values) of one layer and block.
-static bool plane_bytes(const lf_config *config, size_t block_size, size_t *out)
+static bool plane_bytes(const lf_config *config, size_t n_kv_head, size_t block_size, size_t *out)
 {
     size_t n = sizeof(lf_bf16);
-    return lf_mul_size(n, (size_t)config->num_key_value_heads, &n) && lf_mul_size(n, (size_t)config->head_dim, &n) &&
+    return lf_mul_size(n, n_kv_head, &n) && lf_mul_size(n, (size_t)config->head_dim, &n) &&
            lf_mul_size(n, block_size, out);
 }
 
-bool lf__kv_block_bytes(const lf_config *config, size_t block_size, size_t *out)
+bool lf__kv_block_bytes(const lf_config *config, size_t n_kv_head, size_t block_size, size_t *out)
 {
     size_t n;
-    return plane_bytes(config, block_size, &n) && lf_mul_size(n, 2 * (size_t)config->num_hidden_layers, out);
+    return plane_bytes(config, n_kv_head, block_size, &n) && lf_mul_size(n, 2 * (size_t)config->num_hidden_layers, out);
 }
 
-lf_status lf__kv_init(lf_kv_cache *kv, lf_device *device, const lf_config *config, size_t n_block, size_t block_size,
-                      lf_error *err)
+lf_status lf__kv_init(lf_kv_cache *kv, lf_device *device, const lf_config *config, size_t n_kv_head, size_t n_block,
+                      size_t block_size, lf_error *err)
 {
     size_t bytes;
-    if (!plane_bytes(config, block_size, &bytes) || !lf_mul_size(bytes, n_block, &bytes)) {
+    if (!plane_bytes(config, n_kv_head, block_size, &bytes) || !lf_mul_size(bytes, n_block, &bytes)) {
         return lf_error_set(err, LF_ERR_LIMIT, "a KV cache of %zu blocks of %zu tokens is too large", n_block,
                             block_size);
     }
@@ -96,10 +96,10 @@ lf_status lf__kv_init(lf_kv_cache *kv, lf_device *device, const lf_config *confi
     for (size_t i = 0; i < kv->n_layer && !status; i++) {
         lf_kv_layer *layer = &kv->layers[i];
         layer->block_size = block_size;
-        layer->n_kv_head = (size_t)config->num_key_value_heads;
+        layer->n_kv_head = n_kv_head;
         layer->d_head = (size_t)config->head_dim;
-        status = device->ops->alloc(device, bytes, &layer->keys, err);
-        if (!status) status = device->ops->alloc(device, bytes, &layer->values, err);
+        if (bytes > 0) status = device->ops->alloc(device, bytes, &layer->keys, err);
+        if (!status && bytes > 0) status = device->ops->alloc(device, bytes, &layer->values, err);
     }
     return status;
 }

@@ -47,10 +47,11 @@ typedef struct lf_kv_cache {
     lf_block_pool pool;
 } lf_kv_cache;
 
+// n_kv_head: of this rank; 0 for a rank without heads, whose cache takes no memory.
 // Bytes of one block over all layers; false when the product does not fit.
-bool lf__kv_block_bytes(const lf_config *config, size_t block_size, size_t *out);
-lf_status lf__kv_init(lf_kv_cache *kv, lf_device *device, const lf_config *config, size_t n_block, size_t block_size,
-                      lf_error *err);
+bool lf__kv_block_bytes(const lf_config *config, size_t n_kv_head, size_t block_size, size_t *out);
+lf_status lf__kv_init(lf_kv_cache *kv, lf_device *device, const lf_config *config, size_t n_kv_head, size_t n_block,
+                      size_t block_size, lf_error *err);
 void lf__kv_fini(lf_kv_cache *kv); // a zeroed or half-built cache is accepted
 
 #endif

@@ -4,9 +4,12 @@
 // every buffer, and run one token through the model. The log lines are worded as vLLM's, because people grep for them;
 // none says more than what happened.
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/engine_int.h"
@@ -38,7 +41,7 @@ static void log_warnings(const lf_findings *findings)
     if (n > MOST) lf_log(LF_LOG_WARNING, "%zu warnings more; `landfall check` shows them", n - MOST);
 }
 
-static lf_status read_model(lf_engine *engine, lf_preflight *preflight, lf_error *err)
+static lf_status read_own_model(lf_engine *engine, lf_preflight *preflight, lf_error *err)
 {
     if (engine->options.load_format == LF_LOAD_DUMMY) { // lesson L1: config.json is all that must be there
         json_t *json = NULL;
@@ -57,6 +60,48 @@ static lf_status read_model(lf_engine *engine, lf_preflight *preflight, lf_error
     log_warnings(&preflight->findings);
     engine->config = preflight->config;
     return LF_OK;
+}
+
+// What ranks must have in common, as a hash: config.json, the files' headers and sizes, what loading is told, the
+// program.
+static lf_status fingerprint(const lf_engine *engine, const lf_preflight *preflight, char hex[LF_SHA256_HEX_BYTES],
+                             lf_error *err)
+{
+    const lf_engine_options *o = &engine->options;
+    lf_mapping file = {0};
+    char *path = lf_path_join(o->model_dir, "config.json");
+    if (!path) return lf_error_no_memory(err, 0);
+    lf_status status = lf_mapping_open(&file, path, err);
+    free(path);
+    if (status) return status;
+    lf_sha256 hash;
+    lf_sha256_init(&hash);
+    if (file.bytes) lf_sha256_update(&hash, file.data, file.bytes);
+    lf_mapping_close(&file);
+
+    char text[160];
+    int n = snprintf(text, sizeof text, "%s %d %d %d %llu", LF_VERSION, (int)o->load_format, (int)o->rounding,
+                     o->enable_expert_parallel, (unsigned long long)o->seed);
+    lf_sha256_update(&hash, text, (size_t)n + 1);
+    for (size_t i = 0; preflight->checkpoint && i < lf_checkpoint_n_shard(preflight->checkpoint); i++) {
+        const lf_shard *shard = lf_checkpoint_shard(preflight->checkpoint, i);
+        n = snprintf(text, sizeof text, "%zu %llu", shard->header_bytes, (unsigned long long)shard->file_bytes);
+        lf_sha256_update(&hash, text, (size_t)n + 1);
+        lf_sha256_update(&hash, shard->header, shard->header_bytes);
+    }
+    lf_sha256_final_hex(&hash, hex);
+    return LF_OK;
+}
+
+static lf_status read_model(lf_engine *engine, lf_preflight *preflight, lf_error *err)
+{
+    lf_comm *comm = engine->options.comm;
+    char hex[LF_SHA256_HEX_BYTES] = "";
+    lf_status status = read_own_model(engine, preflight, err);
+    if (lf_comm_size(comm) == 1) return status;
+    if (!status) status = fingerprint(engine, preflight, hex, err);
+    status = lf_comm_agree(comm, status, err);
+    return status ? status : lf__team_compare(comm, hex, "checkpoint, config, program or options", err);
 }
 
 // ---- limits ----
@@ -110,6 +155,33 @@ static lf_status settle_limits(lf_engine *engine, lf_error *err)
 
 // ---- weights ----
 
+static lf_status sum_over_ranks(void *comm, float *x, size_t n, lf_error *err)
+{
+    return lf_comm_sum_f32(comm, x, n, err);
+}
+
+static lf_status gather_from_ranks(void *comm, const void *data, const size_t *part, void *all, lf_error *err)
+{
+    return lf_comm_gather(comm, data, part, all, err);
+}
+
+static lf_status make_collective(lf_engine *engine, lf_collective *out, lf_error *err)
+{
+    lf_comm *comm = engine->options.comm;
+    size_t n_rank = (size_t)lf_comm_size(comm);
+    *out = (lf_collective){.n_rank = 1};
+    if (n_rank == 1) return LF_OK;
+    engine->part_bytes = calloc(n_rank, sizeof *engine->part_bytes);
+    if (!engine->part_bytes) return lf_error_no_memory(err, n_rank * sizeof *engine->part_bytes);
+    *out = (lf_collective){.ctx = comm,
+                           .rank = lf_comm_rank(comm),
+                           .n_rank = (int)n_rank,
+                           .sum_f32 = sum_over_ranks,
+                           .gather = gather_from_ranks,
+                           .part_bytes = engine->part_bytes};
+    return LF_OK;
+}
+
 static lf_status open_device(lf_engine *engine, lf_device_caps *caps, lf_error *err)
 {
     lf_device_options options = {
@@ -118,7 +190,8 @@ static lf_status open_device(lf_engine *engine, lf_device_caps *caps, lf_error *
         .max_vocab = (size_t)engine->config.vocab_size,
         .max_length = (size_t)engine->info.max_model_len,
     };
-    lf_status status = lf_device_cpu_open(&engine->device, &options, err);
+    lf_status status = make_collective(engine, &options.collective, err);
+    if (!status) status = lf_device_cpu_open(&engine->device, &options, err);
     if (status) return status;
     engine->device->ops->describe(engine->device, caps);
     memcpy(engine->info.device, caps->description, sizeof engine->info.device);
@@ -126,6 +199,7 @@ static lf_status open_device(lf_engine *engine, lf_device_caps *caps, lf_error *
     return LF_OK;
 }
 
+// Of one layer's matrix of this slot, all ranks together; 0 when there is none.
 static double slot_flop(const lf_config *config, lf_slot slot)
 {
     int64_t n_row, n_col;
@@ -137,15 +211,22 @@ static void describe_weights(lf_engine *engine)
 {
     const lf_config *config = &engine->config;
     lf_engine_info *info = &engine->info;
+    const lf_weight *embedding = lf_weights_matrix(engine->weights, LF_SLOT_EMBED, 0);
     info->weight_bytes = info->step_weight_bytes = lf_weights_bytes(engine->weights);
     // Of an embedding a step reads one row per token, unless it is the head too.
-    if (!config->tie_word_embeddings) {
-        info->step_weight_bytes -=
-            engine->device->ops->weight_bytes(lf_weights_matrix(engine->weights, LF_SLOT_EMBED, 0));
+    if (!config->tie_word_embeddings && embedding) {
+        info->step_weight_bytes -= engine->device->ops->weight_bytes(embedding);
     }
-    const lf_slot layer_slots[] = {LF_SLOT_QKV, LF_SLOT_O, LF_SLOT_GATE_UP, LF_SLOT_DOWN};
-    for (size_t i = 0; i < LF_ARRAY_LENGTH(layer_slots); i++) {
-        info->linear_flop_per_token += (double)config->num_hidden_layers * slot_flop(config, layer_slots[i]);
+    if (config->num_experts > 0) { // of the experts those that a token chooses
+        double idle = 1 - (double)config->num_experts_per_tok / (double)config->num_experts;
+        info->step_weight_bytes -= (uint64_t)(idle * (double)lf_weights_expert_bytes(engine->weights));
+    }
+    double attention = slot_flop(config, LF_SLOT_QKV) + slot_flop(config, LF_SLOT_O);
+    double dense = slot_flop(config, LF_SLOT_GATE_UP) + slot_flop(config, LF_SLOT_DOWN);
+    double expert = slot_flop(config, LF_SLOT_EXPERT_GATE_UP) + slot_flop(config, LF_SLOT_EXPERT_DOWN);
+    for (int64_t layer = 0; layer < config->num_hidden_layers; layer++) {
+        bool is_moe = lf_config_layer_is_moe(config, layer);
+        info->linear_flop_per_token += attention + (is_moe ? (double)config->num_experts_per_tok * expert : dense);
     }
     info->lm_head_flop_per_row = 2.0 * (double)config->vocab_size * (double)config->hidden_size;
 }
@@ -161,6 +242,8 @@ static lf_status load(lf_engine *engine, const lf_preflight *preflight, lf_error
         .rounding = options->rounding,
         .seed = options->seed,
         .show_progress = options->show_progress,
+        .comm = options->comm,
+        .deals_experts = options->enable_expert_parallel,
     };
     lf_log(LF_LOG_INFO, "Starting to load model %s...", options->model_dir);
     int64_t start = lf_now_ns();
@@ -201,11 +284,13 @@ static lf_status refuse_short_cache(const lf_engine *engine, uint64_t available,
 }
 
 // How many blocks the cache gets of `free_bytes`, and how long a sequence may then be.
-static lf_status plan_cache(lf_engine *engine, uint64_t free_bytes, lf_error *err)
+static lf_status plan_own_cache(lf_engine *engine, uint64_t free_bytes, lf_error *err)
 {
     lf_engine_info *info = &engine->info;
-    size_t block_bytes;
-    if (!lf__kv_block_bytes(&engine->config, (size_t)info->block_size, &block_bytes)) return lf_error_no_memory(err, 0);
+    size_t block_bytes, n_kv_head = (size_t)lf_range_length(lf_weights_plan(engine->weights)->kv_heads);
+    if (!lf__kv_block_bytes(&engine->config, n_kv_head, (size_t)info->block_size, &block_bytes)) {
+        return lf_error_no_memory(err, 0);
+    }
     uint64_t asked = (uint64_t)engine->options.kv_cache_memory_bytes;
     if (asked > free_bytes) {
         return lf_error_set(err, LF_ERR_NO_MEMORY, "--kv-cache-memory-bytes asks for %.3f GiB, and %.3f GiB are free",
@@ -217,7 +302,7 @@ static lf_status plan_cache(lf_engine *engine, uint64_t free_bytes, lf_error *er
     // More than max_num_seqs sequences of full length can never be used.
     int64_t most = lf_ceil_div(info->max_model_len, info->block_size) * info->max_num_seqs;
     most = LF_MIN(most, INT32_MAX / info->block_size);
-    info->n_kv_block = (int64_t)LF_MIN((uint64_t)most, available / block_bytes);
+    info->n_kv_block = block_bytes ? (int64_t)LF_MIN((uint64_t)most, available / block_bytes) : most;
     int64_t n_token = info->n_kv_block * info->block_size;
     if (n_token < info->max_model_len) {
         if (engine->options.max_model_len > 0 || n_token == 0) {
@@ -227,7 +312,27 @@ static lf_status plan_cache(lf_engine *engine, uint64_t free_bytes, lf_error *er
                (long long)info->max_model_len, (long long)n_token);
         info->max_model_len = n_token;
     }
+    return LF_OK;
+}
+
+// The cache that all ranks can have. `status`: how this rank has fared so far.
+static lf_status plan_cache(lf_engine *engine, lf_status status, uint64_t free_bytes, lf_error *err)
+{
+    lf_engine_info *info = &engine->info;
+    lf_comm *comm = engine->options.comm;
+    if (!status) status = plan_own_cache(engine, free_bytes, err);
+    status = lf_comm_agree(comm, status, err);
+    int64_t least[] = {info->n_kv_block, info->max_model_len};
+    if (!status) status = lf_comm_min_i64(comm, least, LF_ARRAY_LENGTH(least), err);
+    if (status) return status;
+    info->n_kv_block = least[0];
+    info->max_model_len = least[1];
+    size_t block_bytes, n_kv_head = (size_t)lf_range_length(lf_weights_plan(engine->weights)->kv_heads);
+    if (!lf__kv_block_bytes(&engine->config, n_kv_head, (size_t)info->block_size, &block_bytes)) {
+        return lf_error_no_memory(err, 0);
+    }
     info->kv_cache_bytes = (uint64_t)info->n_kv_block * block_bytes;
+    int64_t n_token = info->n_kv_block * info->block_size;
     char tokens[32], length[32];
     lf_log(LF_LOG_INFO, "GPU KV cache size: %s tokens", with_commas(n_token, tokens));
     lf_log(LF_LOG_INFO, "Maximum concurrency for %s tokens per request: %.2fx",
@@ -236,6 +341,12 @@ static lf_status plan_cache(lf_engine *engine, uint64_t free_bytes, lf_error *er
 }
 
 // ---- buffers ----
+
+static lf_status make_leader(lf_engine *engine, size_t n_row, const lf_step_limits *limits, lf_error *err)
+{
+    lf_status status = lf__sched_init(&engine->sched, &engine->kv.pool, limits->n_seq, limits->n_tok, err);
+    return status ? status : lf__emit_init(&engine->emit, &engine->forward, n_row, limits->n_seq, err);
+}
 
 static lf_status make_buffers(lf_engine *engine, uint64_t device_bytes, lf_error *err)
 {
@@ -247,16 +358,17 @@ static lf_status make_buffers(lf_engine *engine, uint64_t device_bytes, lf_error
         .device = engine->device,
         .config = &engine->config,
         .weights = engine->weights,
+        .plan = lf_weights_plan(engine->weights),
         .kv = &engine->kv,
         .max_tok = (size_t)info->max_num_batched_tokens,
         .max_row = n_row,
         .n_position = (size_t)info->max_model_len,
     };
-    size_t bytes;
-    if (!lf__forward_bytes(&args, &bytes)) return lf_error_no_memory(err, 0);
+    size_t bytes = 0;
+    lf_status status = lf__forward_bytes(&args, &bytes) ? LF_OK : lf_error_no_memory(err, SIZE_MAX);
     uint64_t edited_bytes = (uint64_t)info->max_num_seqs * (uint64_t)engine->config.vocab_size * sizeof(float);
     uint64_t used = info->weight_bytes + bytes + edited_bytes;
-    lf_status status = plan_cache(engine, device_bytes > used ? device_bytes - used : 0, err);
+    status = plan_cache(engine, status, device_bytes > used ? device_bytes - used : 0, err);
     if (status) return status;
     args.n_position = (size_t)info->max_model_len;
     lf_step_limits limits = {
@@ -266,17 +378,18 @@ static lf_status make_buffers(lf_engine *engine, uint64_t device_bytes, lf_error
         .n_position = args.n_position,
         .block_size = (size_t)info->block_size,
     };
-    status =
-        lf__kv_init(&engine->kv, engine->device, &engine->config, (size_t)info->n_kv_block, limits.block_size, err);
+    size_t n_kv_head = (size_t)lf_range_length(args.plan->kv_heads);
+    status = lf__kv_init(&engine->kv, engine->device, &engine->config, n_kv_head, (size_t)info->n_kv_block,
+                         limits.block_size, err);
     if (!status) status = lf__step_init(&engine->step, engine->device, &limits, err);
+    if (!status) status = lf__team_init(&engine->team, engine->options.comm, &engine->step, err);
     if (!status) status = lf__forward_init(&engine->forward, &args, err);
-    if (!status) status = lf__sched_init(&engine->sched, &engine->kv.pool, limits.n_seq, limits.n_tok, err);
-    if (!status) status = lf__emit_init(&engine->emit, &engine->forward, n_row, limits.n_seq, err);
+    if (!status && args.plan->rank == 0) status = make_leader(engine, n_row, &limits, err);
     return status;
 }
 
-// One token through the whole model: what is wrong with the device shows now, and the pages of the weights are
-// resident.
+// One token through the whole model on all ranks: what is wrong with the device shows now, and the pages of the weights
+// are resident.
 static lf_status warm_up(lf_engine *engine, lf_error *err)
 {
     int32_t token = 0, row = 0, block = 0; // what it leaves in block 0 is overwritten by the block's first owner
@@ -290,18 +403,29 @@ static lf_status warm_up(lf_engine *engine, lf_error *err)
     return status ? status : engine->device->ops->synchronize(engine->device, err);
 }
 
+// Ranks agree after each part that can fail on one of them alone, so that all give up for one reason.
 lf_status lf__engine_build(lf_engine *engine, lf_error *err)
 {
     lf_preflight preflight = {0};
     lf_device_caps caps = {0};
+    lf_comm *comm = engine->options.comm;
+    engine->info.tensor_parallel_size = lf_comm_size(comm);
     lf_status status = read_model(engine, &preflight, err);
-    if (!status) status = settle_limits(engine, err);
-    if (!status) status = open_device(engine, &caps, err);
+    if (!status) {
+        engine->info.is_expert_parallel = engine->options.enable_expert_parallel && engine->config.num_experts > 0;
+        status = settle_limits(engine, err);
+        if (!status) status = open_device(engine, &caps, err);
+        status = lf_comm_agree(comm, status, err);
+    }
     if (!status) status = load(engine, &preflight, err);
     lf_preflight_fini(&preflight);
     if (status) return status;
     int64_t start = lf_now_ns();
-    status = make_buffers(engine, caps.memory_bytes, err);
+    // The ranks of one host share its memory.
+    uint64_t memory_bytes = caps.memory_bytes;
+    if (comm) memory_bytes /= (uint64_t)LF_MAX(1, lf_comm_world_of_environment().n_local_rank);
+    status = make_buffers(engine, memory_bytes, err);
+    status = lf_comm_agree(comm, status, err);
     if (!status) status = warm_up(engine, err);
     if (status) return status;
     lf_log(LF_LOG_INFO, "init engine (create kv cache, warmup model) took %.2f seconds",
@@ -314,10 +438,13 @@ void lf__engine_tear_down(lf_engine *engine)
     lf__emit_fini(&engine->emit);
     lf__sched_fini(&engine->sched);
     lf__forward_fini(&engine->forward);
+    lf__team_fini(&engine->team);
     lf__step_fini(&engine->step);
     lf__kv_fini(&engine->kv);
     lf_weights_free(engine->weights);
     engine->weights = NULL;
     if (engine->device) engine->device->ops->close(engine->device);
     engine->device = NULL;
+    free(engine->part_bytes);
+    engine->part_bytes = NULL;
 }

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 
@@ -44,7 +45,8 @@ lf_status lf__step_init(lf_step *step, lf_device *device, const lf_step_limits *
     if (!lf_mul_size(step->max_seq * sizeof(int32_t), step->table_stride, &table_bytes))
         return lf_error_no_memory(err, 0);
     step->host = lf_aligned_calloc(bytes);
-    if (!step->host) return lf_error_no_memory(err, bytes);
+    step->tables = lf_aligned_calloc(table_bytes);
+    if (!step->host || !step->tables) return lf_error_no_memory(err, bytes + table_bytes);
     lf_status status = device->ops->alloc(device, bytes, &step->device_block, err);
     if (!status) status = device->ops->alloc(device, table_bytes, &step->device_tables, err);
     if (!status) status = device->ops->alloc(device, step->max_row * sizeof(int32_t), &step->device_rows, err);
@@ -60,6 +62,7 @@ void lf__step_fini(lf_step *step)
         step->device->ops->free(step->device, step->device_rows);
     }
     free(step->host);
+    free(step->tables);
     *step = (lf_step){0};
 }
 
@@ -86,10 +89,15 @@ lf_status lf__step_add(lf_step *step, const int32_t *tokens, size_t first, size_
     step->query_start[sequence + 1] = (int32_t)step->n_tok;
     step->lengths[sequence] = (int32_t)(first + n);
     step->max_length = LF_MAX(step->max_length, first + n);
-    size_t n_used = (first + n + step->block_size - 1) / step->block_size;
-    return step->device->ops->write(step->device,
-                                    lf_dptr_at(step->device_tables, sequence * step->table_stride * sizeof(int32_t)),
+    size_t offset = sequence * step->table_stride, n_used = lf__step_n_block(step, sequence);
+    memcpy(step->tables + offset, table->blocks, n_used * sizeof(int32_t));
+    return step->device->ops->write(step->device, lf_dptr_at(step->device_tables, offset * sizeof(int32_t)),
                                     table->blocks, n_used * sizeof(int32_t), err);
+}
+
+size_t lf__step_n_block(const lf_step *step, size_t sequence)
+{
+    return ((size_t)step->lengths[sequence] + step->block_size - 1) / step->block_size;
 }
 
 lf_status lf__step_commit(lf_step *step, lf_error *err)

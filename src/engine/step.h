@@ -23,6 +23,7 @@ typedef struct lf_step {
     int32_t *host;                    // OWNED: the five arrays below, one after the other
     int32_t *ids, *positions, *slots; // [max_tok]
     int32_t *query_start, *lengths;   // [max_seq + 1], [max_seq]
+    int32_t *tables;                  // OWNED [max_seq, table_stride], as on the device
     lf_dptr device_block;             // the same five arrays, OWNED
     lf_dptr device_ids, device_positions, device_slots, device_query_start, device_lengths;
     lf_dptr device_tables; // int32 [max_seq, table_stride], OWNED
@@ -42,6 +43,8 @@ void lf__step_begin(lf_step *step);
 // Adds tokens [first, first + n) of a sequence whose blocks cover them. `tokens` is the whole sequence.
 lf_status lf__step_add(lf_step *step, const int32_t *tokens, size_t first, size_t n, const lf_block_table *table,
                        lf_error *err);
+// Blocks of sequence s that its length covers.
+size_t lf__step_n_block(const lf_step *step, size_t sequence);
 // Copies the descriptor to the device.
 lf_status lf__step_commit(lf_step *step, lf_error *err);
 // Chooses the rows (tokens of the step) whose logits are computed next; n_row <= max_row.

@@ -80,10 +80,18 @@ static lf_status dummy_matrix(const lf_source *base, size_t slice, lf_rect rect,
     return LF_OK;
 }
 
-static bool is_bias(lf_slot slot)
+// What the numbers of a slot that is kept in float32 are: 1 (norms), or uniform of this amplitude.
+static float amplitude_of(lf_slot slot, int64_t fan_in)
 {
-    return slot == LF_SLOT_QKV_BIAS || slot == LF_SLOT_O_BIAS || slot == LF_SLOT_GATE_UP_BIAS ||
-           slot == LF_SLOT_DOWN_BIAS;
+    switch (slot) {
+    case LF_SLOT_QKV_BIAS:
+    case LF_SLOT_O_BIAS:
+    case LF_SLOT_GATE_UP_BIAS:
+    case LF_SLOT_DOWN_BIAS:
+    case LF_SLOT_ROUTER_BIAS: return 0.02f;
+    case LF_SLOT_ROUTER: return sqrtf(3.0f / (float)fan_in);
+    default: return 0;
+    }
 }
 
 static lf_status dummy_vector(const lf_source *base, size_t slice, int64_t row, int64_t n_row, float *dst,
@@ -91,10 +99,11 @@ static lf_status dummy_vector(const lf_source *base, size_t slice, int64_t row, 
 {
     const lf_dummy_source *source = (const lf_dummy_source *)base;
     const lf_parameter *parameter = base->weights->slices.items[slice].parameter;
-    uint64_t key = key_of(source->seed, parameter->name);
-    for (int64_t r = 0; r < n_row; r++) {
-        uint64_t i = (uint64_t)(row + r);
-        dst[r] = is_bias(parameter->slot) ? 0.02f * uniform(mix(key + i / 4), i) : 1.0f;
+    uint64_t key = key_of(source->seed, parameter->name), n_col = (uint64_t)parameter->shape[1];
+    float amplitude = amplitude_of(parameter->slot, parameter->shape[1]);
+    for (uint64_t k = 0; k < (uint64_t)n_row * n_col; k++) {
+        uint64_t i = (uint64_t)row * n_col + k;
+        dst[k] = amplitude > 0 ? amplitude * uniform(mix(key + i / 4), i) : 1.0f;
     }
     return LF_OK;
 }

@@ -121,16 +121,18 @@ static lf_status fill_group(fill_job *job, lf_object *object, int64_t group, lf_
 static lf_status fill_vector(fill_job *job, lf_object *object, lf_error *err)
 {
     lf_device *device = job->weights->device;
-    size_t bytes = (size_t)object->n_row * sizeof(float);
+    size_t n_col = (size_t)object->n_col, bytes = (size_t)object->n_row * n_col * sizeof(float);
     float *values = malloc(bytes);
     if (!values) return lf_error_no_memory(err, bytes);
     lf_status status = LF_OK;
     for (size_t s = 0; !status && s < object->n_slice; s++) {
         const lf_slice *slice = &object->slices[s];
         size_t index = (size_t)(slice - job->weights->slices.items);
-        status =
-            job->source->vector(job->source, index, slice->rect.row, slice->rect.n_row, values + slice->slot_row, err);
-        for (int64_t row = 0; row < slice->rect.n_row; row++) object->filled[slice->slot_row + row]++;
+        status = job->source->vector(job->source, index, slice->rect.row, slice->rect.n_row,
+                                     values + (size_t)slice->slot_row * n_col, err);
+        for (int64_t row = 0; row < slice->rect.n_row; row++) {
+            object->filled[slice->slot_row + row] += (int32_t)object->n_col;
+        }
     }
     if (!status) status = device->ops->write(device, object->vector, values, bytes, err);
     free(values);
@@ -155,7 +157,7 @@ static void run_tasks(void *ctx, size_t begin, size_t end, int thread)
             bytes = (uint64_t)n_row * (uint64_t)object->n_col * 2;
         } else {
             status = fill_vector(job, object, &err);
-            bytes = (uint64_t)object->n_row * 2;
+            bytes = object_bytes(object);
         }
         if (status) fail(job, task, &err);
         if (job->progress) lf_progress_add(job->progress, bytes);

@@ -11,15 +11,15 @@
 #include "load/load.h"
 #include "plan/plan.h"
 
-// One object on the device: the matrix or vector of a slot and layer, and the slices that fill it.
+// One object on the device: the matrix or float32 table of a slot, layer and expert, and the slices that fill it.
 typedef struct lf_object {
     lf_slot slot;
-    int64_t layer;
+    int64_t layer, expert; // -1: none
     int64_t n_row, n_col;
     const lf_slice *slices; // BORROWED: a run of lf_weights.slices
     size_t n_slice;
     lf_weight *matrix; // OWNED; NULL for a vector
-    lf_dptr vector;    // OWNED; f32 [n_row]; null for a matrix
+    lf_dptr vector;    // OWNED; f32 [n_row, n_col], n_col 1 but for the router; null for a matrix
     int32_t *filled;   // OWNED: columns filled so far, per row
     size_t first_task; // of this object in the numbering of all tasks
 } lf_object;
@@ -34,7 +34,7 @@ typedef struct lf_ledger {
     lf_load_format format;
     size_t n_parameter, n_tensor_used, n_quantized;
     uint64_t n_row;        // filled, of all parameters
-    uint64_t source_bytes; // of the stored tensors that were used, scales included
+    uint64_t source_bytes; // of the stored tensors that were used, scales included, as far as this rank holds them
     double seconds;
     lf_ignored_tensor *ignored; // OWNED
     size_t n_ignored;
@@ -43,11 +43,14 @@ typedef struct lf_ledger {
 struct lf_weights {
     lf_device *device;
     lf_config config; // as loaded: an untied copy when the checkpoint's head differs from its embedding
+    lf_rank_plan plan;
     lf_parameters parameters;
     lf_slices slices;
-    lf_object *objects; // OWNED, in table order, layer by layer
+    lf_object *objects; // OWNED, in table order, layer by layer; those of which the rank holds something
     size_t n_object;
-    size_t *object_of; // OWNED [LF_SLOT_COUNT * num_hidden_layers]: index + 1, 0 for none
+    size_t *object_of;         // OWNED [LF_SLOT_COUNT * num_hidden_layers]: index + 1, 0 for none; not for experts
+    const lf_weight **experts; // OWNED [2][num_hidden_layers][experts held]; NULL: none
+    bool *has_experts;         // OWNED [num_hidden_layers]
     lf_ledger ledger;
 };
 
@@ -66,7 +69,7 @@ typedef struct lf_source {
     // The values of `rect` of the slice's parameter, either in place or in `scratch` (which holds a whole tile).
     lf_status (*matrix)(const struct lf_source *source, size_t slice, lf_rect rect, lf_bf16 *scratch, lf_tile *out,
                         lf_error *err);
-    // Rows [row, row + n_row) of a vector parameter.
+    // Rows [row, row + n_row) of a parameter that is kept in float32.
     lf_status (*vector)(const struct lf_source *source, size_t slice, int64_t row, int64_t n_row, float *dst,
                         lf_error *err);
     // Hints: a slice will be needed soon; rows [row, row + n_row) of it are no longer needed. NULL: none.
@@ -99,8 +102,9 @@ void lf__real_source_fini(lf_real_source *source);
 
 // Whether the checkpoint stores a head of its own, different from the embedding, although the config ties them. Like
 // transformers, the head is then used (logged), and equal or absent heads are tied.
-lf_status lf__head_differs(bool *out, const lf_config *config, const lf_quant *quant, lf_dequant_rounding rounding,
-                           lf_error *err);
+// Looks at `rows` of the vocabulary only.
+lf_status lf__head_differs(bool *out, const lf_config *config, lf_range rows, const lf_quant *quant,
+                           lf_dequant_rounding rounding, lf_error *err);
 
 lf_status lf__ledger_ignore(lf_ledger *ledger, const char *name, const char *reason, lf_error *err);
 void lf__ledger_fini(lf_ledger *ledger);

@@ -7,6 +7,7 @@
 // Every value passes a test for NaN and Inf: a model with one broken weight computes nothing but NaN, and says so only
 // long after.
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -86,13 +87,16 @@ static lf_status real_vector(const lf_source *base, size_t slice, int64_t row, i
 {
     const lf_real_source *source = (const lf_real_source *)base;
     const lf_logical_tensor *tensor = source->tensors[slice];
+    const lf_parameter *parameter = base->weights->slices.items[slice].parameter;
     lf_dequant_report report = {0};
-    lf_rect rect = {0, row, 1, n_row}; // a vector is one row to lf_dequant
-    lf_status status = lf_dequant_f32(tensor, rect, source->rounding, dst, (size_t)n_row, &report, err);
+    lf_rect rect = {row, 0, n_row, parameter->shape[1]};
+    if (parameter->rank == 1) rect = (lf_rect){0, row, 1, n_row}; // a vector is one row to lf_dequant
+    lf_status status = lf_dequant_f32(tensor, rect, source->rounding, dst, (size_t)rect.n_col, &report, err);
     if (!status) status = judge(&report, tensor, err);
-    for (int64_t i = 0; !status && i < n_row; i++) {
+    for (int64_t i = 0; !status && i < rect.n_row * rect.n_col; i++) {
         if ((lf_f32_bits(dst[i]) & 0x7f800000u) == 0x7f800000u) {
-            status = at_element(err, tensor, 0, row + i, "value that is not finite",
+            int64_t at_row = rect.row + i / rect.n_col, at_col = rect.col + i % rect.n_col;
+            status = at_element(err, tensor, at_row, at_col, "value that is not finite",
                                 "the checkpoint is damaged, or the model diverged in training");
         }
     }
@@ -109,8 +113,14 @@ static void advise(const uint8_t *begin, const uint8_t *end, int advice)
 
 static void real_prefetch(const lf_source *base, size_t slice)
 {
+    const lf_slice *part = &base->weights->slices.items[slice];
     const lf_stored_tensor *weight = ((const lf_real_source *)base)->tensors[slice]->weight;
-    if (weight->data) advise(weight->data, weight->data + weight->bytes, MADV_WILLNEED);
+    if (!weight->data || part->rect.n_row == 0) return;
+    // Rows that are cut are left to the page faults: this rank needs a part of each.
+    if (part->rect.n_col < part->parameter->shape[1]) return;
+    uint64_t row_bytes = weight->bytes / (uint64_t)weight->shape[0];
+    const uint8_t *begin = weight->data + (uint64_t)part->rect.row * row_bytes;
+    advise(begin, begin + (uint64_t)part->rect.n_row * row_bytes, MADV_WILLNEED);
 }
 
 static void real_release(const lf_source *base, size_t slice, int64_t row, int64_t n_row)
@@ -119,6 +129,14 @@ static void real_release(const lf_source *base, size_t slice, int64_t row, int64
     uint64_t row_bytes = weight->bytes / (uint64_t)weight->shape[0];
     const uint8_t *begin = weight->data + (uint64_t)row * row_bytes;
     advise(begin, begin + (uint64_t)n_row * row_bytes, MADV_DONTNEED);
+}
+
+// Bytes of a stored tensor that a slice reads, in proportion.
+static uint64_t share_of(const lf_slice *slice, uint64_t bytes)
+{
+    const int64_t *shape = slice->parameter->shape;
+    double part = (double)slice->rect.n_row * (double)slice->rect.n_col / ((double)shape[0] * (double)shape[1]);
+    return (uint64_t)ceil((double)bytes * part);
 }
 
 static lf_status require_match(const lf_weights *weights, const lf_quant *quant, lf_error *err)
@@ -171,9 +189,12 @@ lf_status lf__real_source_init(lf_real_source *source, lf_weights *weights, cons
             return lf_error_subject(err, "%s", name);
         }
         source->tensors[i] = tensor;
+        const lf_slice *slice = &weights->slices.items[i];
+        if (slice->rect.n_row == 0 || slice->rect.n_col == 0) continue;
         weights->ledger.n_tensor_used += tensor->scale ? 2 : 1;
         weights->ledger.n_quantized += tensor->layout != LF_SCALE_NONE;
-        weights->ledger.source_bytes += tensor->weight->bytes + (tensor->scale ? tensor->scale->bytes : 0);
+        weights->ledger.source_bytes += share_of(slice, tensor->weight->bytes);
+        if (tensor->scale) weights->ledger.source_bytes += share_of(slice, tensor->scale->bytes);
     }
     return LF_OK;
 }

@@ -14,13 +14,13 @@
 typedef struct compare_job {
     const lf_logical_tensor *a, *b;
     lf_dequant_rounding rounding;
-    int64_t n_row, n_col;
+    int64_t first_row, n_row, n_col;
     atomic_bool differs, failed;
 } compare_job;
 
 enum { TILE_ROWS = 16 };
 
-// Rows [begin, end) in tiles. A failure to dequantize is left to loading, which names it: the head then counts as
+// Rows [begin, end) of the job's in tiles. A failure to dequantize is left to loading, which names it: the head then counts as
 // different.
 static void compare_rows(void *ctx, size_t begin, size_t end, int thread)
 {
@@ -28,11 +28,12 @@ static void compare_rows(void *ctx, size_t begin, size_t end, int thread)
     const size_t tile = (size_t)TILE_ROWS * LF__TILE_COLUMNS;
     lf_bf16 *values = lf_aligned_alloc(2 * tile * sizeof *values);
     if (!values) atomic_store(&job->failed, true);
-    for (int64_t row = (int64_t)begin; values && row < (int64_t)end && !atomic_load(&job->differs); row += TILE_ROWS) {
+    int64_t first = job->first_row + (int64_t)begin, last = job->first_row + (int64_t)end;
+    for (int64_t row = first; values && row < last && !atomic_load(&job->differs); row += TILE_ROWS) {
         for (int64_t col = 0; col < job->n_col; col += LF__TILE_COLUMNS) {
             lf_dequant_report report = {0};
             lf_error ignored;
-            lf_rect rect = {row, col, LF_MIN(TILE_ROWS, (int64_t)end - row),
+            lf_rect rect = {row, col, LF_MIN(TILE_ROWS, last - row),
                             LF_MIN(LF__TILE_COLUMNS, job->n_col - col)};
             size_t stride = (size_t)rect.n_col, bytes = (size_t)rect.n_row * stride * sizeof *values;
             if (lf_dequant_bf16(job->a, rect, job->rounding, values, stride, &report, &ignored) ||
@@ -54,8 +55,8 @@ static const lf_logical_tensor *tensor_of_slot(const lf_parameters *parameters, 
     return NULL;
 }
 
-lf_status lf__head_differs(bool *out, const lf_config *config, const lf_quant *quant, lf_dequant_rounding rounding,
-                           lf_error *err)
+lf_status lf__head_differs(bool *out, const lf_config *config, lf_range rows, const lf_quant *quant,
+                           lf_dequant_rounding rounding, lf_error *err)
 {
     *out = false;
     if (!config->tie_word_embeddings) return LF_OK;
@@ -76,6 +77,8 @@ lf_status lf__head_differs(bool *out, const lf_config *config, const lf_quant *q
     if (job.n_row != head_rows || job.n_col != head_cols) {
         atomic_store(&job.differs, true);
     } else {
+        job.first_row = LF_MIN(rows.begin, job.n_row);
+        job.n_row = LF_MIN(rows.end, job.n_row) - job.first_row;
         lf_par_for((size_t)job.n_row, 256, compare_rows, &job);
     }
     if (atomic_load(&job.failed)) return lf_error_no_memory(err, 0);

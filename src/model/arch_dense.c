@@ -2,28 +2,10 @@
 //
 // The dense decoder family: Llama, Qwen2 and Qwen3 are one table whose conditions say which biases and norms a class
 // has. To be read beside transformers' models/llama/modeling_llama.py, models/qwen2/modeling_qwen2.py and
-// models/qwen3/modeling_qwen3.py; the defaults beside their configuration_*.py. This file is the one place where
-// tensors have names.
+// models/qwen3/modeling_qwen3.py; the defaults beside their configuration_*.py. Tensors have
+// names in these tables (arch_*.c) and nowhere else.
 #include "base/mem.h"
-#include "model/model_int.h"
-
-#define LAYER "model.layers.{layer}."
-#define HIDDEN LF__DIM(hidden_size)
-#define FFN LF__DIM(intermediate_size)
-#define VOCAB LF__DIM(vocab_size)
-#define HEAD LF__DIM(head_dim)
-#define Q_ROWS LF__PRODUCT(num_attention_heads, head_dim)
-#define KV_ROWS LF__PRODUCT(num_key_value_heads, head_dim)
-#define Q_AND_KV_ROWS LF__SUM_OF_PRODUCTS(num_attention_heads, head_dim, num_key_value_heads, head_dim)
-#define TOP LF__ZERO
-#define VECTOR LF__ZERO
-#define ALWAYS LF__ALWAYS
-#define IF(flag) LF__IF(flag)
-#define UNLESS(flag) LF__UNLESS(flag)
-#define ROW(name, slot, partition, ...)                                                                                \
-    {                                                                                                                  \
-        name, LF_SLOT_##slot, LF_PARTITION_##partition, __VA_ARGS__                                                    \
-    }
+#include "model/arch_rows.h"
 
 // clang-format off
 static const lf_param dense_params[] = {
@@ -116,12 +98,9 @@ static const lf_config_defaults qwen3_defaults = {
     .params = dense_params, .n_param = LF_ARRAY_LENGTH(dense_params), .ignored = dense_ignored,                        \
     .n_ignored = LF_ARRAY_LENGTH(dense_ignored)
 
-static const lf_arch llama = {
+const lf_arch lf__arch_llama = {
     .architecture = "LlamaForCausalLM", .model_type = "llama", .defaults = &llama_defaults, DENSE_TABLE};
-static const lf_arch qwen2 = {
+const lf_arch lf__arch_qwen2 = {
     .architecture = "Qwen2ForCausalLM", .model_type = "qwen2", .defaults = &qwen2_defaults, DENSE_TABLE};
-static const lf_arch qwen3 = {
+const lf_arch lf__arch_qwen3 = {
     .architecture = "Qwen3ForCausalLM", .model_type = "qwen3", .defaults = &qwen3_defaults, DENSE_TABLE};
-
-const lf_arch *const lf__archs[] = {&llama, &qwen2, &qwen3};
-const size_t lf__n_arch = LF_ARRAY_LENGTH(lf__archs);

@@ -15,14 +15,16 @@
 
 static const int64_t max_hidden_size = 1 << 20;
 static const int64_t max_intermediate_size = 1 << 22;
-static const int64_t max_layers = 1 << 12;
 static const int64_t max_heads = 1 << 14;
 static const int64_t max_head_dim = 1 << 12;
 static const int64_t max_vocab_size = 1 << 26;
 static const int64_t max_positions = 1 << 28;
 static const size_t max_file_bytes = (size_t)16 << 20;
 
-const char *lf_config_supported(void) { return "LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM"; }
+const char *lf_config_supported(void)
+{
+    return "LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM, MiniMaxM2ForCausalLM";
+}
 
 static lf_status unsupported(lf_error *err, const char *key, const char *found, const char *what)
 {
@@ -104,7 +106,7 @@ static lf_status read_dimensions(lf_config *config, const lf_config_defaults *de
         {"vocab_size", &config->vocab_size, defaults->vocab_size, max_vocab_size},
         {"hidden_size", &config->hidden_size, defaults->hidden_size, max_hidden_size},
         {"intermediate_size", &config->intermediate_size, defaults->intermediate_size, max_intermediate_size},
-        {"num_hidden_layers", &config->num_hidden_layers, defaults->num_hidden_layers, max_layers},
+        {"num_hidden_layers", &config->num_hidden_layers, defaults->num_hidden_layers, LF_MAX_LAYERS},
         {"num_attention_heads", &config->num_attention_heads, defaults->num_attention_heads, max_heads},
         {"max_position_embeddings", &config->max_position_embeddings, defaults->max_position_embeddings, max_positions},
     };
@@ -144,11 +146,15 @@ static lf_status read_features(lf_config *config, const lf_config_defaults *defa
     bool attention_bias = false, mlp_bias = false;
     config->rms_norm_eps = defaults->rms_norm_eps;
     config->has_qk_norm = defaults->has_qk_norm;
+    config->has_wide_qk_norm = defaults->has_wide_qk_norm;
     lf_status status = lf_json_real(json, "rms_norm_eps", 0, 1, &config->rms_norm_eps, err);
     if (!status) status = lf_json_bool(json, "tie_word_embeddings", &config->tie_word_embeddings, err);
     if (!status) status = lf_json_bool(json, "attention_bias", &attention_bias, err);
     if (!status) status = lf_json_bool(json, "mlp_bias", &mlp_bias, err);
     if (!status) status = lf_json_string(json, "hidden_act", &activation, err);
+    if (!status && defaults->has_wide_qk_norm) {
+        status = lf_json_bool(json, "use_qk_norm", &config->has_wide_qk_norm, err);
+    }
     if (status) return status;
     config->has_o_bias = defaults->reads_attention_bias && attention_bias;
     config->has_qkv_bias = defaults->has_qkv_bias || config->has_o_bias;
@@ -273,7 +279,8 @@ lf_status lf_config_parse(lf_config *config, const json_t *json, lf_error *err)
     status = read_dimensions(config, defaults, json, err);
     if (!status) status = read_features(config, defaults, json, err);
     if (!status) status = read_sliding_window(config, defaults, json, err);
-    if (!status) status = lf__config_read_rope(config, json, err);
+    if (!status) status = lf__config_read_rope(config, defaults->rope_theta, json, err);
+    if (!status) status = lf__config_read_moe(config, defaults->moe, json, err);
     if (!status) status = read_eos(config, json, defaults->eos_token_id, err);
     if (!status) {
         status = read_int(json, "bos_token_id", INT32_MIN, INT32_MAX, defaults->bos_token_id, -1, &config->bos_token_id,

@@ -13,7 +13,6 @@
 #include "base/mem.h"
 #include "model/model_int.h"
 
-static const double default_theta = 10000;
 static const double max_theta = 1e18;
 static const double min_factor = 1e-6, max_factor = 1e6;
 static const int64_t max_original_positions = 1 << 28;
@@ -150,10 +149,11 @@ static lf_status read_scaling(lf_rope *rope, const lf_config *config, const json
     return LF_OK;
 }
 
-lf_status lf__config_read_rope(lf_config *config, const json_t *json, lf_error *err)
+lf_status lf__config_read_rope(lf_config *config, double default_theta, const json_t *json, lf_error *err)
 {
     lf_rope *rope = &config->rope;
-    *rope = (lf_rope){.kind = LF_ROPE_DEFAULT, .theta = default_theta, .attention_factor = 1};
+    *rope = (lf_rope){
+        .kind = LF_ROPE_DEFAULT, .theta = default_theta > 0 ? default_theta : 10000, .attention_factor = 1};
     const json_t *section;
     const char *section_key, *kind = "default";
     double partial = 1;
@@ -164,11 +164,14 @@ lf_status lf__config_read_rope(lf_config *config, const json_t *json, lf_error *
         status = lf_json_real(object, "rope_theta", 1, max_theta, &rope->theta, err);
         if (!status) status = lf_json_real(object, "partial_rotary_factor", 0, 1, &partial, err);
     }
+    // MiniMax-M2 says the same as a number of dimensions, and the factor wins over it.
+    int64_t rotary_dim = config->head_dim;
+    if (!status) status = lf_json_int(json, "rotary_dim", 2, config->head_dim, &rotary_dim, err);
     if (!status && section) status = read_kind(rope, &kind, section, section_key, err);
     if (!status && rope->kind != LF_ROPE_DEFAULT) status = read_scaling(rope, config, json, section, kind, err);
     if (status) return status;
 
-    rope->rotary_dim = (int64_t)((double)config->head_dim * partial);
+    rope->rotary_dim = partial < 1 ? (int64_t)((double)config->head_dim * partial) : rotary_dim;
     if (rope->rotary_dim < 2 || rope->rotary_dim % 2 != 0) {
         lf_error_set(err, LF_ERR_FORMAT, "the rotary embedding needs an even number of dimensions");
         lf_error_subject(err, partial < 1 ? "partial_rotary_factor" : "head_dim");

@@ -30,6 +30,8 @@ typedef struct lf_rope {
     int64_t rotary_dim;                       // even, <= head_dim
 } lf_rope;
 
+enum { LF_MAX_LAYERS = 1 << 12 };
+
 typedef struct lf_config {
     char model_type[32];   // "qwen3"
     char architecture[64]; // "Qwen3ForCausalLM"
@@ -48,21 +50,35 @@ typedef struct lf_config {
     bool has_o_bias;   // Llama and Qwen3 by attention_bias
     bool has_mlp_bias;
     bool has_qk_norm;         // per head (Qwen3)
+    bool has_wide_qk_norm;    // over all heads together (MiniMax-M2)
     int64_t sliding_window;   // 0: full attention in every layer
     int64_t bos_token_id;     // -1: none
     int64_t eos_token_ids[8]; // of config.json and generation_config.json together
     size_t n_eos_token_id;
+
+    // Mixture of experts; num_experts is 0 in dense models.
+    int64_t num_experts;         // routed experts of a layer
+    int64_t num_experts_per_tok; // chosen for a token
+    int64_t moe_intermediate_size;
+    int64_t n_group, topk_group; // 1, 1: no groups; else experts of the best topk_group of n_group groups compete
+    double routed_scaling_factor;
+    bool norm_topk_prob;     // chosen scores are divided by their sum
+    bool routes_by_sigmoid;  // scores are sigmoids, otherwise a softmax
+    bool has_router_bias;    // added to the scores for choosing only
+    uint64_t moe_layers[LF_MAX_LAYERS / 64]; // bit l: layer l has experts, others are dense
 } lf_config;
 
-// What a parameter is for in the forward pass. One weight object per slot and layer; several stored tensors may share a
-// slot (q, k and v rows of one projection).
+bool lf_config_layer_is_moe(const lf_config *config, int64_t layer);
+
+// What a parameter is for in the forward pass. One object on the device per slot and layer (and expert); several stored
+// tensors may share it (q, k and v rows of one projection).
 typedef enum lf_slot {
     LF_SLOT_EMBED,      // matrix [vocab_size, hidden_size], also LF_SLOT_LM_HEAD's when tied
     LF_SLOT_INPUT_NORM, // vector [hidden_size]
     LF_SLOT_QKV, // matrix [(num_attention_heads + 2 num_key_value_heads) head_dim, hidden_size]: q rows, k rows, v rows
     LF_SLOT_QKV_BIAS,       // vector, rows of LF_SLOT_QKV
-    LF_SLOT_Q_NORM,         // vector [head_dim]
-    LF_SLOT_K_NORM,         // vector [head_dim]
+    LF_SLOT_Q_NORM,         // vector [head_dim], or [num_attention_heads head_dim] over all heads
+    LF_SLOT_K_NORM,         // vector [head_dim], or [num_key_value_heads head_dim] over all heads
     LF_SLOT_O,              // matrix [hidden_size, num_attention_heads head_dim]
     LF_SLOT_O_BIAS,         // vector [hidden_size]
     LF_SLOT_POST_ATTN_NORM, // vector [hidden_size]
@@ -70,21 +86,26 @@ typedef enum lf_slot {
     LF_SLOT_GATE_UP_BIAS,   // vector
     LF_SLOT_DOWN,           // matrix [hidden_size, intermediate_size]
     LF_SLOT_DOWN_BIAS,      // vector [hidden_size]
+    LF_SLOT_ROUTER,         // float32 table [num_experts, hidden_size]
+    LF_SLOT_ROUTER_BIAS,    // vector [num_experts]
+    LF_SLOT_EXPERT_GATE_UP, // one matrix per expert [2 moe_intermediate_size, hidden_size]: gate rows, then up rows
+    LF_SLOT_EXPERT_DOWN,    // one matrix per expert [hidden_size, moe_intermediate_size]
     LF_SLOT_FINAL_NORM,     // vector [hidden_size]
     LF_SLOT_LM_HEAD,        // matrix [vocab_size, hidden_size]
     LF_SLOT_COUNT,
 } lf_slot;
 
 const char *lf_slot_name(lf_slot slot);
-bool lf_slot_is_vector(lf_slot slot);
+bool lf_slot_is_f32(lf_slot slot); // kept as float32 numbers: vectors and the router; the others are bf16 matrices
 bool lf_slot_is_per_layer(lf_slot slot);
+bool lf_slot_is_per_expert(lf_slot slot);
 
 // Reads DIR/config.json (and generation_config.json for the end tokens) into *config and keeps the parsed JSON in *json
 // (a new reference). LF_ERR_UNSUPPORTED names an architecture or a feature that Landfall does not run; wrong types,
 // absent or absurd numbers are LF_ERR_FORMAT.
 lf_status lf_config_load(lf_config *config, json_t **json, const char *dir, lf_error *err);
 lf_status lf_config_parse(lf_config *config, const json_t *json, lf_error *err);
-// Architectures with a table: "LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM".
+// Architectures with a table: "LlamaForCausalLM, Qwen2ForCausalLM, ...". STATIC.
 const char *lf_config_supported(void);
 
 // The longest context as vLLM derives it: max_position_embeddings, times factor for linear; for yarn the original
@@ -97,8 +118,8 @@ typedef enum lf_partition {
     LF_PARTITION_Q_HEADS,  // rows by query heads
     LF_PARTITION_KV_HEADS, // rows by the KV heads that a rank's query heads need
     LF_PARTITION_O_HEADS,  // columns by query heads
-    LF_PARTITION_FFN_ROWS, // rows by intermediate_size
-    LF_PARTITION_FFN_COLS, // columns by intermediate_size
+    LF_PARTITION_FFN_ROWS, // rows in balanced ranges: intermediate_size, or an expert's own width
+    LF_PARTITION_FFN_COLS, // columns in the same ranges
     LF_PARTITION_VOCAB,    // rows by vocab_size
 } lf_partition;
 
@@ -107,6 +128,7 @@ typedef struct lf_parameter {
     char *name; // OWNED by lf_parameters: the tensor's name in the checkpoint
     lf_slot slot;
     int64_t layer;    // -1: not per layer
+    int64_t expert;   // -1: not per expert
     uint8_t rank;     // 1 or 2
     int64_t shape[2]; // rank 1: shape[1] is 1
     int64_t slot_row; // first row of the slot's matrix that this parameter fills
@@ -121,7 +143,7 @@ typedef struct lf_parameters {
 // The whole table of config->architecture, conditions applied.
 lf_status lf_parameters_build(lf_parameters *out, const lf_config *config, lf_error *err);
 void lf_parameters_fini(lf_parameters *parameters);
-// Rows (and columns) of a slot's object for this config; 0 rows when the slot is absent (a condition is false).
+// Rows (and columns) of a slot's object for this config; 0 rows when no layer has the slot (a condition is false).
 void lf_slot_shape(const lf_config *config, lf_slot slot, int64_t *n_row, int64_t *n_col);
 
 // Names that a checkpoint of this architecture may hold without a use, with the reason ("rotary_emb.inv_freq: computed

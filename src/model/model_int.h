@@ -34,10 +34,12 @@ typedef struct lf_expr {
         .terms = { {LF__FIELD(x0), LF__FIELD(y0)}, {LF__FIELD(x1), LF__FIELD(y1)} }                                    \
     }
 
-// A row exists when the boolean field `flag` of lf_config (0: none) differs from `negated`.
+// A row exists when the boolean field `flag` of lf_config (0: none) differs from `negated`, in layers of this kind.
+typedef enum lf_layers { LF_ALL_LAYERS, LF_DENSE_LAYERS, LF_MOE_LAYERS } lf_layers;
 typedef struct lf_condition {
     uint16_t flag;
     bool negated;
+    uint8_t layers; // lf_layers
 } lf_condition;
 
 #define LF__ALWAYS                                                                                                     \
@@ -46,15 +48,23 @@ typedef struct lf_condition {
     }
 #define LF__IF(name)                                                                                                   \
     {                                                                                                                  \
-        LF__FIELD(name), false                                                                                         \
+        LF__FIELD(name), false, LF_ALL_LAYERS                                                                          \
     }
 #define LF__UNLESS(name)                                                                                               \
     {                                                                                                                  \
-        LF__FIELD(name), true                                                                                          \
+        LF__FIELD(name), true, LF_ALL_LAYERS                                                                           \
+    }
+#define LF__LAYERS(layers)                                                                                             \
+    {                                                                                                                  \
+        0, false, layers                                                                                               \
+    }
+#define LF__LAYERS_IF(layers, name)                                                                                    \
+    {                                                                                                                  \
+        LF__FIELD(name), false, layers                                                                                 \
     }
 
-// One row of a table. "{layer}" in the pattern makes it a row per layer; such rows stand together. A column expression
-// of LF__ZERO makes a vector.
+// One row of a table. "{layer}" in the pattern makes it a row per layer; such rows stand together. "{expert}" makes it a
+// row per expert; such rows stand together within a layer. A column expression of LF__ZERO makes a vector.
 typedef struct lf_param {
     const char *pattern;
     lf_slot slot;
@@ -71,6 +81,17 @@ typedef struct lf_ignored_name {
     lf_condition condition;
 } lf_ignored_name;
 
+// How a class spells and means its experts.
+typedef struct lf_moe_keys {
+    const char *num_experts[2];        // key of config.json, and what it may be called instead
+    const char *moe_intermediate_size; // key
+    int64_t num_experts_default, num_experts_per_tok_default, moe_intermediate_size_default;
+    bool norm_topk_prob, reads_norm_topk_prob; // what holds without the key; whether the class looks at it
+    bool routes_by_sigmoid;
+    bool has_router_bias;
+    bool reads_sparse_step; // decoder_sparse_step and mlp_only_layers make layers dense; otherwise none is
+} lf_moe_keys;
+
 // What config.json means where a key is absent. -1: the default is another field's value (see config.c).
 typedef struct lf_config_defaults {
     int64_t vocab_size, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads;
@@ -82,7 +103,9 @@ typedef struct lf_config_defaults {
     int64_t sliding_window, max_window_layers; // -1: the class knows no such key
     bool reads_attention_bias, reads_mlp_bias; // whether the class looks at attention_bias, mlp_bias
     bool has_qkv_bias;                         // always, whatever attention_bias says
-    bool has_qk_norm;
+    bool has_qk_norm, has_wide_qk_norm;
+    double rope_theta;      // 0: 10000
+    const lf_moe_keys *moe; // NULL: the class has no experts
 } lf_config_defaults;
 
 typedef struct lf_arch {
@@ -95,6 +118,7 @@ typedef struct lf_arch {
     size_t n_ignored;
 } lf_arch;
 
+extern const lf_arch lf__arch_llama, lf__arch_qwen2, lf__arch_qwen3, lf__arch_qwen3_moe, lf__arch_minimax_m2;
 extern const lf_arch *const lf__archs[];
 extern const size_t lf__n_arch;
 
@@ -102,11 +126,15 @@ extern const size_t lf__n_arch;
 const lf_arch *lf__arch_find(const char *architecture);
 
 int64_t lf__expr_eval(const lf_expr *expr, const lf_config *config);
-bool lf__condition_holds(const lf_condition *condition, const lf_config *config);
+// layer -1: whether it holds anywhere.
+bool lf__condition_holds(const lf_condition *condition, const lf_config *config, int64_t layer);
 
-// Fills config->rope from rope_parameters, rope_scaling, rope_theta and partial_rotary_factor; the dimensions of
-// `config` are already read.
-lf_status lf__config_read_rope(lf_config *config, const json_t *json, lf_error *err);
+// Fills config->rope from rope_parameters, rope_scaling, rope_theta, partial_rotary_factor and rotary_dim; the
+// dimensions of `config` are already read.
+lf_status lf__config_read_rope(lf_config *config, double default_theta, const json_t *json, lf_error *err);
+
+// Fills the expert fields of `config`; its dimensions are already read.
+lf_status lf__config_read_moe(lf_config *config, const lf_moe_keys *keys, const json_t *json, lf_error *err);
 
 // Layers and experts that are not there, of a model without a parameter table: layer-missing, expert-incomplete.
 void lf__census(const lf_outline *outline, const lf_quant *quant, lf_findings *findings);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The parameter table made concrete: rows whose condition holds, one per layer where the name says {layer}, their
-// expressions evaluated for one config. Slots are nothing more than the union of the rows that name them, so their
+// The parameter table made concrete: rows whose condition holds, one per layer where the name says {layer}, one per
+// expert where it says {expert}, their expressions evaluated for one config. Slots are nothing more than the union of the rows that name them, so their
 // shapes come from the table too.
 #include <assert.h>
 #include <inttypes.h>
@@ -12,32 +12,37 @@
 #include "base/mem.h"
 #include "model/model_int.h"
 
-// ORDER lf_slot: name, whether it is a vector, whether there is one per layer.
+// ORDER lf_slot: name, whether it is kept in float32, whether there is one per layer, per expert.
 static const struct {
     const char *name;
-    bool is_vector, is_per_layer;
+    bool is_f32, is_per_layer, is_per_expert;
 } slots[] = {
-    [LF_SLOT_EMBED] = {"embed", false, false},
-    [LF_SLOT_INPUT_NORM] = {"input_norm", true, true},
-    [LF_SLOT_QKV] = {"qkv", false, true},
-    [LF_SLOT_QKV_BIAS] = {"qkv_bias", true, true},
-    [LF_SLOT_Q_NORM] = {"q_norm", true, true},
-    [LF_SLOT_K_NORM] = {"k_norm", true, true},
-    [LF_SLOT_O] = {"o", false, true},
-    [LF_SLOT_O_BIAS] = {"o_bias", true, true},
-    [LF_SLOT_POST_ATTN_NORM] = {"post_attn_norm", true, true},
-    [LF_SLOT_GATE_UP] = {"gate_up", false, true},
-    [LF_SLOT_GATE_UP_BIAS] = {"gate_up_bias", true, true},
-    [LF_SLOT_DOWN] = {"down", false, true},
-    [LF_SLOT_DOWN_BIAS] = {"down_bias", true, true},
-    [LF_SLOT_FINAL_NORM] = {"final_norm", true, false},
-    [LF_SLOT_LM_HEAD] = {"lm_head", false, false},
+    [LF_SLOT_EMBED] = {"embed", false, false, false},
+    [LF_SLOT_INPUT_NORM] = {"input_norm", true, true, false},
+    [LF_SLOT_QKV] = {"qkv", false, true, false},
+    [LF_SLOT_QKV_BIAS] = {"qkv_bias", true, true, false},
+    [LF_SLOT_Q_NORM] = {"q_norm", true, true, false},
+    [LF_SLOT_K_NORM] = {"k_norm", true, true, false},
+    [LF_SLOT_O] = {"o", false, true, false},
+    [LF_SLOT_O_BIAS] = {"o_bias", true, true, false},
+    [LF_SLOT_POST_ATTN_NORM] = {"post_attn_norm", true, true, false},
+    [LF_SLOT_GATE_UP] = {"gate_up", false, true, false},
+    [LF_SLOT_GATE_UP_BIAS] = {"gate_up_bias", true, true, false},
+    [LF_SLOT_DOWN] = {"down", false, true, false},
+    [LF_SLOT_DOWN_BIAS] = {"down_bias", true, true, false},
+    [LF_SLOT_ROUTER] = {"router", true, true, false},
+    [LF_SLOT_ROUTER_BIAS] = {"router_bias", true, true, false},
+    [LF_SLOT_EXPERT_GATE_UP] = {"expert_gate_up", false, true, true},
+    [LF_SLOT_EXPERT_DOWN] = {"expert_down", false, true, true},
+    [LF_SLOT_FINAL_NORM] = {"final_norm", true, false, false},
+    [LF_SLOT_LM_HEAD] = {"lm_head", false, false, false},
 };
 static_assert(LF_ARRAY_LENGTH(slots) == LF_SLOT_COUNT, "one row per slot");
 
 const char *lf_slot_name(lf_slot slot) { return (unsigned)slot < LF_SLOT_COUNT ? slots[slot].name : "?"; }
-bool lf_slot_is_vector(lf_slot slot) { return (unsigned)slot < LF_SLOT_COUNT && slots[slot].is_vector; }
+bool lf_slot_is_f32(lf_slot slot) { return (unsigned)slot < LF_SLOT_COUNT && slots[slot].is_f32; }
 bool lf_slot_is_per_layer(lf_slot slot) { return (unsigned)slot < LF_SLOT_COUNT && slots[slot].is_per_layer; }
+bool lf_slot_is_per_expert(lf_slot slot) { return (unsigned)slot < LF_SLOT_COUNT && slots[slot].is_per_expert; }
 
 const lf_arch *lf__arch_find(const char *architecture)
 {
@@ -64,8 +69,27 @@ int64_t lf__expr_eval(const lf_expr *expr, const lf_config *config)
     return sum;
 }
 
-bool lf__condition_holds(const lf_condition *condition, const lf_config *config)
+bool lf_config_layer_is_moe(const lf_config *config, int64_t layer)
 {
+    return layer >= 0 && layer < LF_MAX_LAYERS && (config->moe_layers[layer / 64] >> layer % 64 & 1) != 0;
+}
+
+static bool has_layer_of(const lf_config *config, lf_layers kind)
+{
+    for (int64_t layer = 0; layer < config->num_hidden_layers; layer++) {
+        if (lf_config_layer_is_moe(config, layer) == (kind == LF_MOE_LAYERS)) return true;
+    }
+    return false;
+}
+
+bool lf__condition_holds(const lf_condition *condition, const lf_config *config, int64_t layer)
+{
+    lf_layers kind = condition->layers;
+    if (kind != LF_ALL_LAYERS) {
+        bool holds =
+            layer < 0 ? has_layer_of(config, kind) : lf_config_layer_is_moe(config, layer) == (kind == LF_MOE_LAYERS);
+        if (!holds) return false;
+    }
     if (!condition->flag) return true;
     bool flag;
     memcpy(&flag, (const char *)config + condition->flag, sizeof flag);
@@ -73,28 +97,38 @@ bool lf__condition_holds(const lf_condition *condition, const lf_config *config)
 }
 
 static bool is_per_layer(const lf_param *param) { return strstr(param->pattern, "{layer}") != NULL; }
+static bool is_per_expert(const lf_param *param) { return lf_slot_is_per_expert(param->slot); }
 
-// The pattern with {layer} replaced, in fresh memory; NULL when memory is gone.
-static char *expand_name(const char *pattern, int64_t layer)
+// The pattern with {layer} and {expert} replaced, in fresh memory; NULL when memory is gone.
+static char *expand_name(const char *pattern, int64_t layer, int64_t expert)
 {
-    static const char placeholder[] = "{layer}";
-    const char *at = strstr(pattern, placeholder);
-    if (!at) return strdup(pattern);
-    char *name;
-    int length = asprintf(&name, "%.*s%" PRId64 "%s", (int)(at - pattern), pattern, layer, at + sizeof placeholder - 1);
-    return length < 0 ? NULL : name;
+    enum { MAX_DIGITS = 20 };
+    size_t room = strlen(pattern) + 2 * MAX_DIGITS + 1, used = 0;
+    char *name = malloc(room);
+    if (!name) return NULL;
+    for (const char *c = pattern; *c;) {
+        bool is_layer = strncmp(c, "{layer}", 7) == 0, is_expert = strncmp(c, "{expert}", 8) == 0;
+        if (is_layer || is_expert) {
+            used += (size_t)snprintf(name + used, room - used, "%" PRId64, is_layer ? layer : expert);
+            c += is_layer ? 7 : 8;
+        } else {
+            name[used++] = *c++;
+        }
+    }
+    name[used] = '\0';
+    return name;
 }
 
-// Appends the row for one layer (-1: none); the caller has made room. A row whose condition fails adds nothing.
-static bool append(lf_parameters *out, const lf_param *param, int64_t layer, const lf_config *config)
+// Appends the row of one layer (-1: none) and expert (-1: none); the caller has made room.
+static bool append(lf_parameters *out, const lf_param *param, int64_t layer, int64_t expert, const lf_config *config)
 {
-    if (!lf__condition_holds(&param->condition, config)) return true;
     int64_t n_col = lf__expr_eval(&param->n_col, config);
     lf_parameter *parameter = &out->items[out->count];
     *parameter = (lf_parameter){
-        .name = expand_name(param->pattern, layer),
+        .name = expand_name(param->pattern, layer, expert),
         .slot = param->slot,
         .layer = layer,
+        .expert = expert,
         .rank = n_col ? 2 : 1,
         .shape = {lf__expr_eval(&param->n_row, config), n_col ? n_col : 1},
         .slot_row = lf__expr_eval(&param->slot_row, config),
@@ -105,12 +139,47 @@ static bool append(lf_parameters *out, const lf_param *param, int64_t layer, con
     return true;
 }
 
-// The end of the run of per-layer rows that begins at `begin`.
-static size_t run_end(const lf_arch *arch, size_t begin)
+// The end of the run of rows of the same kind (per layer, per expert) that begins at `begin`.
+static size_t run_end(const lf_arch *arch, size_t begin, bool (*is_of_kind)(const lf_param *))
 {
     size_t end = begin;
-    while (end < arch->n_param && is_per_layer(&arch->params[end])) end++;
+    while (end < arch->n_param && is_of_kind(&arch->params[end])) end++;
     return end;
+}
+
+// The rows of one layer that begin at `begin` and hold in it; experts one after the other.
+static bool append_layer(lf_parameters *out, const lf_arch *arch, size_t begin, size_t end, int64_t layer,
+                         const lf_config *config)
+{
+    bool ok = true;
+    for (size_t i = begin; ok && i < end;) {
+        size_t experts_end = run_end(arch, i, is_per_expert);
+        if (experts_end == i) {
+            const lf_param *param = &arch->params[i++];
+            if (lf__condition_holds(&param->condition, config, layer)) ok = append(out, param, layer, -1, config);
+            continue;
+        }
+        for (int64_t expert = 0; ok && expert < config->num_experts; expert++) {
+            for (size_t row = i; ok && row < experts_end; row++) {
+                const lf_param *param = &arch->params[row];
+                if (lf__condition_holds(&param->condition, config, layer)) {
+                    ok = append(out, param, layer, expert, config);
+                }
+            }
+        }
+        i = experts_end;
+    }
+    return ok;
+}
+
+// An upper bound of the rows.
+static bool room_for(const lf_arch *arch, const lf_config *config, size_t *out)
+{
+    size_t n_expert_row = 0, n_row;
+    for (size_t i = 0; i < arch->n_param; i++) n_expert_row += is_per_expert(&arch->params[i]);
+    return lf_mul_size(n_expert_row, (size_t)config->num_experts, &n_row) &&
+           lf_add_size(n_row, arch->n_param, &n_row) &&
+           lf_mul_size(n_row, (size_t)config->num_hidden_layers + 1, out);
 }
 
 lf_status lf_parameters_build(lf_parameters *out, const lf_config *config, lf_error *err)
@@ -120,20 +189,20 @@ lf_status lf_parameters_build(lf_parameters *out, const lf_config *config, lf_er
     if (!arch) return lf_error_set(err, LF_ERR_UNSUPPORTED, "no parameter table for '%s'", config->architecture);
 
     size_t room;
-    if (!lf_mul_size((size_t)config->num_hidden_layers + 1, arch->n_param, &room)) return lf_error_no_memory(err, 0);
+    if (!room_for(arch, config, &room)) return lf_error_no_memory(err, 0);
     out->items = lf_realloc_array(NULL, room, sizeof *out->items);
     if (!out->items) return lf_error_no_memory(err, 0);
 
     bool ok = true;
     for (size_t i = 0; ok && i < arch->n_param;) {
-        size_t end = run_end(arch, i);
+        size_t end = run_end(arch, i, is_per_layer);
         if (end == i) {
-            ok = append(out, &arch->params[i], -1, config);
-            i++;
+            const lf_param *param = &arch->params[i++];
+            if (lf__condition_holds(&param->condition, config, -1)) ok = append(out, param, -1, -1, config);
             continue;
         }
         for (int64_t layer = 0; ok && layer < config->num_hidden_layers; layer++) {
-            for (size_t row = i; ok && row < end; row++) ok = append(out, &arch->params[row], layer, config);
+            ok = append_layer(out, arch, i, end, layer, config);
         }
         i = end;
     }
@@ -155,7 +224,7 @@ void lf_slot_shape(const lf_config *config, lf_slot slot, int64_t *n_row, int64_
     const lf_arch *arch = lf__arch_find(config->architecture);
     for (size_t i = 0; arch && i < arch->n_param; i++) {
         const lf_param *param = &arch->params[i];
-        if (param->slot != slot || !lf__condition_holds(&param->condition, config)) continue;
+        if (param->slot != slot || !lf__condition_holds(&param->condition, config, -1)) continue;
         int64_t end = lf__expr_eval(&param->slot_row, config) + lf__expr_eval(&param->n_row, config);
         int64_t columns = lf__expr_eval(&param->n_col, config);
         *n_row = LF_MAX(*n_row, end);
@@ -175,7 +244,7 @@ const char *lf_config_ignored_reason(const lf_config *config, const char *name)
     const lf_arch *arch = lf__arch_find(config->architecture);
     for (size_t i = 0; arch && i < arch->n_ignored; i++) {
         const lf_ignored_name *ignored = &arch->ignored[i];
-        if (lf__condition_holds(&ignored->condition, config) && matches(ignored->pattern, name)) return ignored->reason;
+        if (lf__condition_holds(&ignored->condition, config, -1) && matches(ignored->pattern, name)) return ignored->reason;
     }
     return NULL;
 }

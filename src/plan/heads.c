@@ -44,8 +44,16 @@ lf_status lf_rank_plan_build(lf_rank_plan *out, const lf_config *config, int64_t
         .kv_heads = kv_heads,
         .ffn = lf_range_balanced(config->intermediate_size, n_rank, rank),
         .vocab = lf_range_balanced(config->vocab_size, n_rank, rank),
+        .experts = {0, config->num_experts},
     };
     return LF_OK;
+}
+
+void lf_rank_plan_deal_experts(lf_rank_plan *plan, const lf_config *config)
+{
+    if (config->num_experts == 0) return;
+    plan->experts = lf_range_balanced(config->num_experts, plan->n_rank, plan->rank);
+    plan->deals_experts = true;
 }
 
 int64_t lf_plan_kv_owner(const lf_config *config, int64_t n_rank, int64_t kv_head)

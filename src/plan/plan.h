@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tensor parallelism for any head count and any number of ranks (DESIGN section 4): query heads, intermediate_size and
+// Tensor parallelism for any head count and any number of ranks (DESIGN section 4): query heads, feed-forward widths and
 // vocab_size are cut into balanced contiguous ranges; a rank holds exactly the KV heads its query heads read, so a KV
 // head whose query heads straddle ranks is replicated. One rank is the ordinary case of the same rule.
 #ifndef LF_PLAN_PLAN_H
@@ -34,10 +34,14 @@ typedef struct lf_rank_plan {
     lf_range kv_heads;    // of num_key_value_heads: all that query_heads read, and no others
     lf_range ffn;         // of intermediate_size
     lf_range vocab;       // of vocab_size
+    lf_range experts;     // of num_experts: all, cut by width like dense layers, unless dealt out
+    bool deals_experts;   // expert parallelism: a rank holds some experts, whole
 } lf_rank_plan;
 
 // LF_ERR_USAGE unless 1 <= n_rank <= LF_MAX_RANKS and 0 <= rank < n_rank.
 lf_status lf_rank_plan_build(lf_rank_plan *out, const lf_config *config, int64_t n_rank, int64_t rank, lf_error *err);
+// Expert parallelism for a plan: experts are dealt out in balanced ranges. No change for a dense model.
+void lf_rank_plan_deal_experts(lf_rank_plan *plan, const lf_config *config);
 // The KV head that a query head reads, both global.
 int64_t lf_plan_kv_head_of(const lf_config *config, int64_t query_head);
 // The owner of a KV head: the first rank that holds it. Sums over all KV heads count each head at its owner only.
@@ -51,12 +55,12 @@ typedef struct lf_slice {
     const lf_parameter *parameter; // BORROWED
     lf_rect rect;                  // of the parameter, global coordinates; a vector is a column: rows x 1
     int64_t slot_row;              // first row in the rank's slot object
-} lf_slice;
+} lf_slice; // of an expert that the rank does not hold: no rows, no columns
 
 typedef struct lf_slices {
     lf_slice *items; // OWNED; one per parameter, in its order; rect.n_row or n_col may be 0
     size_t count;
-    int64_t slot_n_row[LF_SLOT_COUNT], slot_n_col[LF_SLOT_COUNT]; // of the rank's slot objects, the same in every layer
+    int64_t slot_n_row[LF_SLOT_COUNT], slot_n_col[LF_SLOT_COUNT]; // of the rank's slot objects, the same wherever held
 } lf_slices;
 
 // `parameters` must outlive the result.

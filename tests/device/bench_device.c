@@ -107,6 +107,7 @@ static void bench_attention(const bench *b, size_t n_tok, size_t length)
                               .n_tok = n_tok,
                               .n_seq = 1,
                               .n_head = HEADS,
+                              .n_kv_head = KV_HEADS,
                               .kv = kv,
                               .query_start = {start},
                               .lengths = {lengths},

@@ -88,6 +88,7 @@ static lf_bf16 *run_on(lf_device *device, const problem *p)
                               .n_tok = n_tok,
                               .n_seq = p->n_seq,
                               .n_head = p->n_head,
+                              .n_kv_head = p->n_kv_head,
                               .kv = kv,
                               .query_start = {start},
                               .lengths = {lengths},

@@ -134,6 +134,7 @@ static void step(lf_dptr x, lf_dptr y, lf_dptr cache, const lf_weight *weight, s
                                    .n_tok = n_tok,
                                    .n_seq = 1,
                                    .n_head = 4,
+                                   .n_kv_head = kv.n_kv_head,
                                    .kv = kv,
                                    .query_start = {start},
                                    .lengths = {length},

@@ -66,14 +66,14 @@ static void every_slot_is_there_and_filled_once(void **state)
                     assert_ptr_equal(matrix, lf_weights_matrix(weights, LF_SLOT_EMBED, 0));
                     continue;
                 }
-                assert_int_equal(matrix != NULL, n_row > 0 && !lf_slot_is_vector(slot));
-                assert_int_equal(!lf_dptr_is_null(vector), n_row > 0 && lf_slot_is_vector(slot));
+                assert_int_equal(matrix != NULL, n_row > 0 && !lf_slot_is_f32(slot));
+                assert_int_equal(!lf_dptr_is_null(vector), n_row > 0 && lf_slot_is_f32(slot));
                 if (matrix) {
                     assert_int_equal(fake_weight_n_row(matrix), n_row);
                     assert_int_equal(fake_weight_n_col(matrix), n_col);
                     assert_true(fake_weight_is_filled_once(matrix));
                 }
-                bytes += (uint64_t)(n_row * n_col) * (lf_slot_is_vector(slot) ? 4 : 2);
+                bytes += (uint64_t)(n_row * n_col) * (lf_slot_is_f32(slot) ? 4 : 2);
             }
         }
         assert_int_equal(lf_weights_bytes(weights), bytes);

@@ -111,7 +111,7 @@ static void rows_of_a_slot_are_covered_once(void **state)
                     const lf_parameter *parameter = &parameters.items[i];
                     if (parameter->slot != (lf_slot)slot) continue;
                     assert_int_equal(parameter->layer >= 0, lf_slot_is_per_layer(slot));
-                    assert_int_equal(parameter->rank, lf_slot_is_vector(slot) ? 1 : 2);
+                    assert_int_equal(parameter->rank, lf_slot_is_f32(slot) && slot != LF_SLOT_ROUTER ? 1 : 2);
                     assert_int_equal(parameter->shape[1], n_col);
                     if (parameter->layer >= 0 && parameter->layer != layer) continue;
                     for (int64_t row = 0; row < parameter->shape[0]; row++) seen[parameter->slot_row + row]++;

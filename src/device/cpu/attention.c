@@ -120,7 +120,8 @@ static size_t cache_offset(const tile_work *work, size_t head, int64_t position)
         (const int32_t *)args->block_tables.address + (size_t)work->tile->sequence * args->block_table_stride;
     int32_t block = table[at / kv->block_size];
     assert(block >= 0);
-    return (((size_t)block * kv->n_kv_head + work->kv_head + head) * kv->block_size + at % kv->block_size) * kv->d_head;
+    size_t kv_head = work->job->args->first_kv_head + work->kv_head + head;
+    return (((size_t)block * kv->n_kv_head + kv_head) * kv->block_size + at % kv->block_size) * kv->d_head;
 }
 
 // Positions of one block that follow `at` and are below `end`.
@@ -301,7 +302,7 @@ static tile_work work_of(const attention_job *job, size_t item, int thread)
         .tile = &job->tiles[job->n_tile - 1 - item / job->n_range],
         .scratch = lf__thread_scratch(job->cpu, thread),
         .kv_head = kv_head,
-        .n_kv_head = LF_MIN(job->heads, job->args->kv.n_kv_head - kv_head),
+        .n_kv_head = LF_MIN(job->heads, job->args->n_kv_head - kv_head),
         .d = d,
         .stride = (d + LF_PANEL_ROWS - 1) / LF_PANEL_ROWS * LF_PANEL_ROWS,
     };
@@ -408,7 +409,7 @@ static size_t most_rows(const attention_job *job)
 // leave the threads evenly loaded.
 static void choose_heads(attention_job *job)
 {
-    size_t n_kv_head = job->args->kv.n_kv_head, n_thread = (size_t)job->cpu->n_thread, rows = most_rows(job);
+    size_t n_kv_head = job->args->n_kv_head, n_thread = (size_t)job->cpu->n_thread, rows = most_rows(job);
     size_t most = rows < FEWEST_ROWS ? LF_MIN(n_kv_head, LF_QUERY_ROWS / LF_MAX(rows, (size_t)1)) : 1;
     size_t n_range = (n_kv_head + most - 1) / most;
     while (n_range < n_kv_head && job->n_tile * n_range < 4 * n_thread && job->n_tile * n_range % n_thread) n_range++;
@@ -437,9 +438,9 @@ lf_status lf__cpu_attention(lf_device *device, const lf_attention_args *args, lf
         return lf_error_set(err, LF_ERR_UNSUPPORTED, "attention heads of %zu elements: the cpu device has room for %d",
                             kv->d_head, LF_MAX_D_HEAD);
     }
-    assert(args->n_head % kv->n_kv_head == 0);
+    assert(args->n_head % args->n_kv_head == 0 && args->first_kv_head + args->n_kv_head <= kv->n_kv_head);
     attention_job job = {
-        .cpu = cpu, .args = args, .tiles = cpu->tiles_pages.address, .group = args->n_head / kv->n_kv_head};
+        .cpu = cpu, .args = args, .tiles = cpu->tiles_pages.address, .group = args->n_head / args->n_kv_head};
     size_t max_context = 0;
     uint64_t work = 0;
     job.n_tile = cut_tiles(cpu, args, job.group, &max_context, &work);

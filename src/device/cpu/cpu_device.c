@@ -93,6 +93,7 @@ static const struct lf_device_ops operators = {
     .embed = lf__cpu_embed,
     .gather = lf__cpu_gather,
     .all_reduce = lf__cpu_all_reduce,
+    .join = lf__cpu_join,
     .square_sums = lf__cpu_square_sums,
     .scale_norm = lf__cpu_scale_norm,
     .route = lf__cpu_route,

@@ -137,6 +137,7 @@ lf_status lf__cpu_silu_mul(lf_device *device, const lf_silu_mul_args *args, lf_e
 lf_status lf__cpu_gather(lf_device *device, const lf_gather_args *args, lf_error *err);
 // shared.c
 lf_status lf__cpu_all_reduce(lf_device *device, const lf_all_reduce_args *args, lf_error *err);
+lf_status lf__cpu_join(lf_device *device, const lf_join_args *args, lf_error *err);
 lf_status lf__cpu_square_sums(lf_device *device, const lf_square_sums_args *args, lf_error *err);
 lf_status lf__cpu_scale_norm(lf_device *device, const lf_scale_norm_args *args, lf_error *err);
 // route.c

@@ -46,6 +46,28 @@ lf_status lf__cpu_all_reduce(lf_device *device, const lf_all_reduce_args *args, 
     return LF_OK;
 }
 
+lf_status lf__cpu_join(lf_device *device, const lf_join_args *args, lf_error *err)
+{
+    const lf_collective *collective = &lf__cpu(device)->options.collective;
+    assert(collective->gather && collective->part_bytes);
+    for (int r = 0; r < collective->n_rank; r++) {
+        collective->part_bytes[r] = args->n_row * args->n_col[r] * sizeof(float);
+    }
+    lf_status status =
+        collective->gather(collective->ctx, args->x.address, collective->part_bytes, args->scratch.address, err);
+    if (status || collective->rank > 0) return status;
+    const float *from = args->scratch.address;
+    size_t column = 0;
+    for (int r = 0; r < collective->n_rank; r++) {
+        for (size_t row = 0; row < args->n_row; row++, from += args->n_col[r]) {
+            float *to = (float *)args->y.address + row * args->y_stride + column;
+            memcpy(to, from, args->n_col[r] * sizeof *to);
+        }
+        column += args->n_col[r];
+    }
+    return LF_OK;
+}
+
 static void square_range(void *ctx, size_t begin, size_t end, int thread)
 {
     const lf_square_sums_args *args = ctx;
