@@ -116,24 +116,32 @@ void golden_free(golden *g)
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-const char *const *golden_names(void)
+enum { MAX_NAME = 64 };
+static char storage[MAX_NAME][64];
+static const char *names[MAX_NAME + 1];
+
+// The goldens directly inside a folder of the root; `prefix` is "" or ends with '/'.
+static size_t list_names(const char *prefix, size_t n)
 {
-    enum { MAX = 64 };
-    static char storage[MAX][64];
-    static const char *names[MAX + 1];
-    if (names[0]) return names;
-    DIR *dir = opendir(golden_root());
-    if (!dir) return names;
-    size_t n = 0;
-    for (const struct dirent *entry; (entry = readdir(dir)) && n < MAX;) {
-        char path[600];
-        snprintf(path, sizeof path, "%s/%s/checkpoint/config.json", golden_root(), entry->d_name);
+    char path[1100];
+    snprintf(path, sizeof path, "%s/%s", golden_root(), prefix);
+    DIR *dir = opendir(path);
+    if (!dir) return n;
+    for (const struct dirent *entry; (entry = readdir(dir)) && n < MAX_NAME;) {
+        snprintf(path, sizeof path, "%s/%s%s/checkpoint/config.json", golden_root(), prefix, entry->d_name);
         if (entry->d_name[0] == '.' || access(path, R_OK) != 0) continue;
-        snprintf(storage[n], sizeof storage[n], "%.63s", entry->d_name);
+        snprintf(storage[n], sizeof storage[n], "%s%.50s", prefix, entry->d_name);
         names[n] = storage[n];
         n++;
     }
     closedir(dir);
+    return n;
+}
+
+const char *const *golden_names(void)
+{
+    if (names[0]) return names;
+    size_t n = list_names("moe/", list_names("", 0));
     qsort(names, n, sizeof names[0], by_name);
     return names;
 }

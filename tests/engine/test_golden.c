@@ -108,6 +108,7 @@ static void test_logits_of_all_positions(void **state)
     (void)state;
     size_t n_golden = 0;
     for (const char *const *name = golden_names(); *name; name++, n_golden++) {
+        if (strstr(*name, "deepseek")) continue;
         golden g;
         lf_engine engine;
         golden_read(&g, *name);
@@ -172,6 +173,7 @@ static void test_greedy_through_the_engine(void **state)
 {
     (void)state;
     for (const char *const *name = golden_names(); *name; name++) {
+        if (strstr(*name, "deepseek")) continue;
         golden g;
         golden_read(&g, *name);
         lf_engine *engine =
