@@ -184,7 +184,8 @@ typedef struct lf_scale_norm_args {
 // Chooses experts, in float32. score = softmax or sigmoid of x * weight^T. Experts compete by score + bias; with groups, only
 // those of the n_active_group groups whose two best competitors sum highest take part (DeepSeek-V3). The n_active best are
 // chosen, ties by smaller id; what counts is their score without bias, divided by the sum of the chosen ones (+ 1e-20) when
-// `normalizes`, times `scaling`.
+// `normalizes`, times `scaling`. A NaN competes as the largest number, so that a broken expert is chosen and shows in the
+// scores; the ids are valid and different from each other whatever x holds.
 typedef enum lf_route_kind { LF_ROUTE_SOFTMAX, LF_ROUTE_SIGMOID } lf_route_kind;
 typedef struct lf_route_args {
     lf_dptr x; // bf16 [n_tok, d]
@@ -202,18 +203,19 @@ typedef struct lf_route_args {
 
 // y[t] += sum over the chosen experts e of token t that this rank holds of score * down[e](silu(gate) * up), with gate and up
 // the halves of gate_up[e](x[t]). Tokens of one expert are computed together; experts that nobody chose are not touched. The
-// activation between the two matrices is bf16; the sum is float32 in increasing order of experts.
+// halves and the activation between the two matrices are bf16; the sum is float32 in increasing order of experts. Ids of
+// experts that this rank does not hold, negative ones included (a token that takes no part), add nothing.
 typedef struct lf_experts_args {
-    const lf_weight *const *gate_up; // [n_held] matrices [2 d_ff, d]: gate rows, then up rows
-    const lf_weight *const *down;    // [n_held] matrices [d, d_ff]
+    const lf_weight *const *gate_up; // [n_held] matrices [2 d_ff, d]: gate rows, then up rows; NULL when d_ff is 0
+    const lf_weight *const *down;    // [n_held] matrices [d, d_ff]; NULL when d_ff is 0
     size_t first_expert, n_held;     // this rank's are [first_expert, first_expert + n_held)
     lf_dptr experts, scores;         // from route
     lf_dptr x;                       // bf16 [n_tok, d]
     size_t x_stride;
     lf_dptr y;    // f32 [n_tok, d], rows d apart
     bool is_first; // y holds nothing yet and counts as zeros
-    size_t n_tok, n_active, d, d_ff;
-    lf_dptr scratch; // lf_device_ops.experts_scratch bytes
+    size_t n_tok, n_active, d, d_ff; // d_ff may be 0: nothing is added
+    lf_dptr scratch; // lf_device_ops.experts_scratch bytes, 64-byte aligned
 } lf_experts_args;
 
 // y[i] = x[rows[i]], d elements of bf16 each.
@@ -295,7 +297,8 @@ struct lf_device_ops {
     lf_status (*scale_norm)(lf_device *device, const lf_scale_norm_args *args, lf_error *err);
     lf_status (*route)(lf_device *device, const lf_route_args *args, lf_error *err);
     lf_status (*experts)(lf_device *device, const lf_experts_args *args, lf_error *err);
-    // Bytes of scratch that experts needs for up to n_tok tokens; false when there is no such number.
+    // Bytes of scratch that experts needs for up to n_tok tokens; false when there is no such number. What a step leaves in
+    // it nobody needs: one buffer serves all layers.
     bool (*experts_scratch)(size_t n_tok, size_t n_active, size_t n_held, size_t d, size_t d_ff, size_t *out);
 
     // sampling. Logits are f32 [n_row, n_vocab] inside rows of `stride`; results go to host memory, so these also synchronize.

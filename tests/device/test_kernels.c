@@ -377,6 +377,74 @@ static void rows_agree_for_every_length(void **state)
     }
 }
 
+static void float_rows_agree_for_every_length(void **state)
+{
+    test_random random = {17};
+    const lf_cpu_kernels *sets[MOST_SETS];
+    size_t n_set = runnable(sets);
+    lf_bf16 x[LONGEST + SLACK], y[2][LONGEST + SLACK];
+    float wide[LONGEST + SLACK], start[LONGEST + SLACK], sums[2][LONGEST + SLACK];
+    for (size_t set = 1; set < n_set; set++) {
+        const lf_cpu_kernels *kernels[2] = {sets[0], sets[set]};
+        for (size_t n = 0; n <= LONGEST; n++) {
+            fill_bits(&random, x, LONGEST + SLACK);
+            for (size_t i = 0; i < LONGEST + SLACK; i++) wide[i] = test_random_normal(&random);
+            for (size_t i = 0; i < LONGEST + SLACK; i++) start[i] = test_random_normal(&random);
+            float expected = sets[0]->square_sum(x + 1, n), found = sets[set]->square_sum(x + 1, n);
+            assert_true(fabsf(expected - found) <= 1e-6f * expected);
+            for (int i = 0; i < 2; i++) {
+                memset(y[i], 0, sizeof y[i]);
+                kernels[i]->scale(y[i] + 3, x + 1, 0.3f, wide + 1, n);
+                memcpy(sums[i], start, sizeof start);
+                kernels[i]->add_scaled(sums[i] + 1, wide + 3, 0.7f, n);
+            }
+            assert_memory_equal(y[0], y[1], sizeof y[0]);
+            // Fused and separate multiply-adds differ by the rounding of the product.
+            for (size_t i = 0; i < LONGEST + SLACK; i++) assert_true(fabsf(sums[0][i] - sums[1][i]) <= 5e-7f);
+            assert_true(sums[1][n + 1] == start[n + 1]);
+            memcpy(y[0], x, sizeof x);
+            sets[set]->scale(y[0] + 1, y[0] + 1, 0.3f, wide + 1, n); // in place
+            assert_memory_equal(y[0] + 1, y[1] + 3, n * sizeof(lf_bf16));
+        }
+    }
+}
+
+// Every number of columns around the vectors, of rows and tokens around the tiles; and an output is the same bits in
+// every tile.
+static void dots_agree_and_do_not_know_their_tile(void **state)
+{
+    enum { TOKENS = 8, ROWS = 19, COLUMNS = 70, STRIDE = ROWS + 2 };
+    test_random random = {18};
+    const lf_cpu_kernels *sets[MOST_SETS];
+    size_t n_set = runnable(sets);
+    lf_bf16 x[TOKENS * (COLUMNS + 3)];
+    float rows[ROWS * COLUMNS], out[2][TOKENS * STRIDE];
+    fill_bits(&random, x, LF_ARRAY_LENGTH(x));
+    for (size_t i = 0; i < ROWS * COLUMNS; i++) rows[i] = test_random_normal(&random);
+    for (size_t set = 1; set < n_set; set++) {
+        for (size_t n_col = 0; n_col <= COLUMNS; n_col++) {
+            lf_dots_args args = {out[0], STRIDE, x + 1, COLUMNS + 2, TOKENS, rows, ROWS, n_col};
+            memset(out, 0, sizeof out);
+            sets[0]->dots(&args);
+            args.out = out[1];
+            sets[set]->dots(&args);
+            for (size_t i = 0; i < TOKENS * STRIDE; i++) assert_true(fabsf(out[0][i] - out[1][i]) <= 3e-5f);
+            for (size_t n_tok = 0; n_tok <= TOKENS; n_tok++) {
+                size_t n_row = (n_tok * 5 + n_col) % (ROWS + 1), tok = TOKENS - n_tok, row = ROWS - n_row;
+                float part[TOKENS * STRIDE] = {0};
+                sets[set]->dots(&(lf_dots_args){part, STRIDE, args.x + tok * args.x_stride, args.x_stride, n_tok,
+                                                rows + row * n_col, n_row, n_col});
+                for (size_t t = 0; t < TOKENS; t++) {
+                    if (t < n_tok) {
+                        assert_memory_equal(part + t * STRIDE, out[1] + (tok + t) * STRIDE + row, n_row * sizeof *part);
+                    }
+                    for (size_t r = t < n_tok ? n_row : 0; r < STRIDE; r++) assert_true(part[t * STRIDE + r] == 0);
+                }
+            }
+        }
+    }
+}
+
 static void softmax_steps_agree(void **state)
 {
     test_random random = {5};
@@ -514,6 +582,8 @@ int test_kernels(void)
         cmocka_unit_test(chunks_give_the_same_bits),
         cmocka_unit_test(conversions_give_the_same_bits),
         cmocka_unit_test(rows_agree_for_every_length),
+        cmocka_unit_test(float_rows_agree_for_every_length),
+        cmocka_unit_test(dots_agree_and_do_not_know_their_tile),
         cmocka_unit_test(softmax_steps_agree),
         cmocka_unit_test(surveys_agree),
         cmocka_unit_test(exp_is_within_its_stated_error),

@@ -103,8 +103,14 @@ static void failed_allocations_leave_nothing_behind(void **state)
     }
 }
 
+typedef struct expert_weights {
+    const lf_weight *gate_up[4], *down[4]; // [128, 128] and [128, 64]
+    lf_dptr scratch;
+} expert_weights;
+
 // A step of everything with shapes that take every path; run once to wake the threads, then counted.
-static void step(lf_dptr x, lf_dptr y, lf_dptr cache, const lf_weight *weight, size_t n_tok)
+static void step(lf_dptr x, lf_dptr y, lf_dptr cache, const lf_weight *weight, const expert_weights *experts,
+                 size_t n_tok)
 {
     lf_device *device = test_device();
     const struct lf_device_ops *ops = device->ops;
@@ -153,6 +159,50 @@ static void step(lf_dptr x, lf_dptr y, lf_dptr cache, const lf_weight *weight, s
     assert_int_equal(ops->attention(device, &attention, NULL), LF_OK);
     assert_int_equal(ops->silu_mul(device, &gate, NULL), LF_OK);
     assert_int_equal(ops->gather(device, &gather, NULL), LF_OK);
+    enum { EXPERTS = 4, ACTIVE = 2, D_FF = 64 };
+    static float router[EXPERTS * 128], scores[600 * ACTIVE], sums[600], parts[600 * 128];
+    static int32_t choices[600 * ACTIVE];
+    for (size_t i = 0; i < EXPERTS * 128; i++) router[i] = (float)(i % 7) / 8;
+    lf_route_args route = {.x = y,
+                           .x_stride = 256,
+                           .weight = {router},
+                           .n_tok = n_tok,
+                           .d = 128,
+                           .n_expert = EXPERTS,
+                           .n_active = ACTIVE,
+                           .n_group = 2,
+                           .n_active_group = 1,
+                           .experts = {choices},
+                           .scores = {scores}};
+    lf_experts_args mixture = {.gate_up = experts->gate_up,
+                               .down = experts->down,
+                               .n_held = EXPERTS,
+                               .experts = {choices},
+                               .scores = {scores},
+                               .x = y,
+                               .x_stride = 256,
+                               .y = {parts},
+                               .is_first = true,
+                               .n_tok = n_tok,
+                               .n_active = ACTIVE,
+                               .d = 128,
+                               .d_ff = D_FF,
+                               .scratch = experts->scratch};
+    lf_all_reduce_args reduce = {.x = {parts}, .y = y, .y_stride = 256, .n_tok = n_tok, .d = 128};
+    lf_square_sums_args squares = {.x = y, .x_stride = 256, .sums = {sums}, .sums_stride = 1, .n_tok = n_tok, .d = 128};
+    lf_scale_norm_args scale = {.x = y,
+                                .x_stride = 256,
+                                .sums = {sums},
+                                .sums_stride = 1,
+                                .weight = {ones},
+                                .n_tok = n_tok,
+                                .d = 128,
+                                .count = 128};
+    assert_int_equal(ops->route(device, &route, NULL), LF_OK);
+    assert_int_equal(ops->experts(device, &mixture, NULL), LF_OK);
+    assert_int_equal(ops->all_reduce(device, &reduce, NULL), LF_OK);
+    assert_int_equal(ops->square_sums(device, &squares, NULL), LF_OK);
+    assert_int_equal(ops->scale_norm(device, &scale, NULL), LF_OK);
     static float logits[2 * 30000];
     const lf_sample_row rows[2] = {{.row = 0, .temperature = 1, .top_p = 0.9f, .top_k = 50},
                                    {.row = 1, .temperature = 1, .top_p = 0.8f}};
@@ -169,14 +219,22 @@ static void operators_do_not_allocate(void **state)
     lf_dptr rows = test_random_bf16(&random, 256 * 256, 0.1f), x = reserve(600 * 256 * 2), y = reserve(600 * 256 * 2);
     lf_dptr cache = reserve((size_t)2 * 2048 * 2 * 64 * 2);
     lf_weight *weight = test_weight(rows.address, 256, 256);
+    lf_weight *gate_up = test_weight(rows.address, 128, 128), *down = test_weight(rows.address, 128, 64);
+    expert_weights experts = {{gate_up, gate_up, gate_up, gate_up}, {down, down, down, down}, {NULL}};
+    size_t bytes = 0;
+    assert_true(test_device()->ops->experts_scratch(600, 2, 4, 128, 64, &bytes));
+    experts.scratch = reserve(bytes);
     static const size_t tokens[] = {1, 3, 17, 200, 600};
     for (size_t i = 0; i < 5; i++) {
-        step(x, y, cache, weight, tokens[i]);
+        step(x, y, cache, weight, &experts, tokens[i]);
         size_t before = n_allocation;
-        step(x, y, cache, weight, tokens[i]);
+        step(x, y, cache, weight, &experts, tokens[i]);
         assert_int_equal(n_allocation, before);
     }
     test_device()->ops->weight_free(test_device(), weight);
+    test_device()->ops->weight_free(test_device(), gate_up);
+    test_device()->ops->weight_free(test_device(), down);
+    release(experts.scratch);
     release(rows);
     release(x);
     release(y);

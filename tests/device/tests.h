@@ -24,6 +24,7 @@ int test_memory(void);
 int test_route(void);
 int test_rowwise(void);
 int test_sample(void);
+int test_shared(void);
 
 // A deterministic sequence (splitmix64).
 typedef struct test_random {

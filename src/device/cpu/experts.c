@@ -14,6 +14,7 @@
 enum {
     RUN_ROWS = LF_LINEAR_TOKENS, // most rows of a run: what a linear layer takes in one pass over its weights
     GRAIN_ELEMENTS = 16384,      // elements below which a range is not worth a second thread
+    THREAD_CHUNKS = 8,           // runs of memory that a thread streams one after the other, when costs are uneven
     COLUMN_BLOCK = 64,           // columns of the output that one thread adds up, at least
 };
 
@@ -280,7 +281,12 @@ static lf_status multiply(experts_job *job, bool is_down, lf_error *err)
     }
     size_t n_panel = job->n_few * panels_of(job);
     job->item_strips = lf__linear_item_strips(job->cpu, n_panel);
-    lf_par_for_dynamic(n_panel * (LF_PANEL_STRIPS / job->item_strips), 1, few_range, job);
+    size_t n_item = n_panel * (LF_PANEL_STRIPS / job->item_strips);
+    if (job->args->n_tok == 1) {
+        lf_par_for(n_item, 1, few_range, job); // items of equal cost
+    } else {
+        lf_par_for_dynamic(n_item, n_item / ((size_t)job->cpu->n_thread * THREAD_CHUNKS) + 1, few_range, job);
+    }
     return rc;
 }
 

@@ -162,17 +162,24 @@ void lf_narrow__ref(lf_bf16 *restrict dst, const float *restrict src, const floa
     for (size_t i = 0; i < n; i++) dst[i] = lf_bf16_from_f32(bias ? src[i] + bias[i] : src[i]);
 }
 
+float lf_square_sum__ref(const lf_bf16 *x, size_t n)
+{
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) sum += lf_bf16_to_f32(x[i]) * lf_bf16_to_f32(x[i]);
+    return sum;
+}
+
+void lf_scale__ref(lf_bf16 *y, const lf_bf16 *x, float factor, const float *weight, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] = lf_bf16_from_f32(lf_bf16_to_f32(x[i]) * factor * weight[i]);
+}
+
 void lf_norm__ref(lf_bf16 *y, const lf_bf16 *x, lf_bf16 *residual, const float *weight, size_t d, float eps)
 {
+    for (size_t i = 0; residual && i < d; i++)
+        residual[i] = lf_bf16_from_f32(lf_bf16_to_f32(residual[i]) + lf_bf16_to_f32(x[i]));
     const lf_bf16 *normed = residual ? residual : x;
-    float squares = 0;
-    for (size_t i = 0; i < d; i++) {
-        if (residual) residual[i] = lf_bf16_from_f32(lf_bf16_to_f32(residual[i]) + lf_bf16_to_f32(x[i]));
-        float value = lf_bf16_to_f32(normed[i]);
-        squares += value * value;
-    }
-    float factor = 1 / sqrtf(squares / (float)d + eps);
-    for (size_t i = 0; i < d; i++) y[i] = lf_bf16_from_f32(lf_bf16_to_f32(normed[i]) * factor * weight[i]);
+    lf_scale__ref(y, normed, 1 / sqrtf(lf_square_sum__ref(normed, d) / (float)d + eps), weight, d);
 }
 
 void lf_rotate__ref(lf_bf16 *head, const float *cos_sin, size_t half)

@@ -36,30 +36,40 @@ static void add_residual(lf_bf16 *residual, const lf_bf16 *x, size_t d)
     for (; i < d; i++) residual[i] = lf_bf16_from_f32(lf_bf16_to_f32(residual[i]) + lf_bf16_to_f32(x[i]));
 }
 
+float lf_square_sum__avx2(const lf_bf16 *x, size_t n)
+{
+    __m256 squares[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m256 a = lf_v8_load_bf16(x + i), b = lf_v8_load_bf16(x + i + 8);
+        squares[0] = _mm256_fmadd_ps(a, a, squares[0]);
+        squares[1] = _mm256_fmadd_ps(b, b, squares[1]);
+    }
+    for (; i < n; i += 8) {
+        __m256 a = n - i >= 8 ? lf_v8_load_bf16(x + i) : lf_v8_load_bf16_part(x + i, n - i);
+        squares[0] = _mm256_fmadd_ps(a, a, squares[0]);
+    }
+    return lf_v8_sum(_mm256_add_ps(squares[0], squares[1]));
+}
+
+void lf_scale__avx2(lf_bf16 *y, const lf_bf16 *x, float factor, const float *weight, size_t n)
+{
+    const __m256 factors = _mm256_set1_ps(factor);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 value = _mm256_mul_ps(lf_v8_load_bf16(x + i), factors);
+        lf_v8_store_bf16(y + i, _mm256_mul_ps(value, _mm256_loadu_ps(weight + i)));
+    }
+    for (; i < n; i++) y[i] = lf_bf16_from_f32(lf_bf16_to_f32(x[i]) * factor * weight[i]);
+}
+
 void lf_norm__avx2(lf_bf16 *y, const lf_bf16 *x, lf_bf16 *residual, const float *weight, size_t d, float eps)
 {
     if (residual) {
         add_residual(residual, x, d);
         x = residual;
     }
-    __m256 squares[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-    size_t i = 0;
-    for (; i + 16 <= d; i += 16) {
-        __m256 a = lf_v8_load_bf16(x + i), b = lf_v8_load_bf16(x + i + 8);
-        squares[0] = _mm256_fmadd_ps(a, a, squares[0]);
-        squares[1] = _mm256_fmadd_ps(b, b, squares[1]);
-    }
-    for (; i < d; i += 8) {
-        __m256 a = d - i >= 8 ? lf_v8_load_bf16(x + i) : lf_v8_load_bf16_part(x + i, d - i);
-        squares[0] = _mm256_fmadd_ps(a, a, squares[0]);
-    }
-    float factor = 1 / sqrtf(lf_v8_sum(_mm256_add_ps(squares[0], squares[1])) / (float)d + eps);
-    __m256 factors = _mm256_set1_ps(factor);
-    for (i = 0; i + 8 <= d; i += 8) {
-        __m256 value = _mm256_mul_ps(lf_v8_load_bf16(x + i), factors);
-        lf_v8_store_bf16(y + i, _mm256_mul_ps(value, _mm256_loadu_ps(weight + i)));
-    }
-    for (; i < d; i++) y[i] = lf_bf16_from_f32(lf_bf16_to_f32(x[i]) * factor * weight[i]);
+    lf_scale__avx2(y, x, 1 / sqrtf(lf_square_sum__avx2(x, d) / (float)d + eps), weight, d);
 }
 
 void lf_rotate__avx2(lf_bf16 *head, const float *cos_sin, size_t half)

@@ -275,6 +275,25 @@ static bool check_narrow(const lf_cpu_kernels *candidate)
     return memcmp(expected, found, sizeof found) == 0;
 }
 
+static bool check_square_sum(const lf_cpu_kernels *candidate)
+{
+    lf_bf16 x[N];
+    fill_bf16(x, N, 27);
+    float expected = lf_square_sum__ref(x, N), found = candidate->square_sum(x, N);
+    return close_f32(&expected, &found, 1, 1e-5f);
+}
+
+static bool check_scale(const lf_cpu_kernels *candidate)
+{
+    lf_bf16 x[N], y[2][N];
+    float weight[N];
+    fill_bf16(x, N, 28);
+    fill_f32(weight, N, 29);
+    lf_scale__ref(y[0], x, 0.37f, weight, N);
+    candidate->scale(y[1], x, 0.37f, weight, N);
+    return memcmp(y[0], y[1], sizeof y[0]) == 0;
+}
+
 static bool check_norm(const lf_cpu_kernels *candidate)
 {
     lf_bf16 x[N], residual[2][N], y[2][N];

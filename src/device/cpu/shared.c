@@ -68,39 +68,47 @@ lf_status lf__cpu_join(lf_device *device, const lf_join_args *args, lf_error *er
     return LF_OK;
 }
 
+typedef struct square_job {
+    const lf_cpu_kernels *kernels;
+    const lf_square_sums_args *args;
+} square_job;
+
 static void square_range(void *ctx, size_t begin, size_t end, int thread)
 {
-    const lf_square_sums_args *args = ctx;
+    const square_job *job = ctx;
+    const lf_square_sums_args *args = job->args;
     for (size_t t = begin; t < end; t++) {
         const lf_bf16 *x = (const lf_bf16 *)args->x.address + t * args->x_stride;
-        float sum = 0;
-        for (size_t i = 0; i < args->d; i++) sum += lf_bf16_to_f32(x[i]) * lf_bf16_to_f32(x[i]);
-        ((float *)args->sums.address)[t * args->sums_stride] = sum;
+        ((float *)args->sums.address)[t * args->sums_stride] = job->kernels->square_sum(x, args->d);
     }
 }
 
 lf_status lf__cpu_square_sums(lf_device *device, const lf_square_sums_args *args, lf_error *err)
 {
-    lf_square_sums_args copy = *args;
-    lf_par_for(args->n_tok, grain_of(args->d), square_range, &copy);
+    square_job job = {.kernels = &lf__cpu(device)->kernels, .args = args};
+    lf_par_for(args->n_tok, grain_of(args->d), square_range, &job);
     return LF_OK;
 }
 
+typedef struct scale_job {
+    const lf_cpu_kernels *kernels;
+    const lf_scale_norm_args *args;
+} scale_job;
+
 static void scale_range(void *ctx, size_t begin, size_t end, int thread)
 {
-    const lf_scale_norm_args *args = ctx;
-    const float *weight = args->weight.address;
+    const scale_job *job = ctx;
+    const lf_scale_norm_args *args = job->args;
     for (size_t t = begin; t < end; t++) {
         lf_bf16 *x = (lf_bf16 *)args->x.address + t * args->x_stride;
         float mean = ((const float *)args->sums.address)[t * args->sums_stride] / (float)args->count;
-        float scale = 1.0f / sqrtf(mean + args->eps);
-        for (size_t i = 0; i < args->d; i++) x[i] = lf_bf16_from_f32(lf_bf16_to_f32(x[i]) * scale * weight[i]);
+        job->kernels->scale(x, x, 1 / sqrtf(mean + args->eps), args->weight.address, args->d);
     }
 }
 
 lf_status lf__cpu_scale_norm(lf_device *device, const lf_scale_norm_args *args, lf_error *err)
 {
-    lf_scale_norm_args copy = *args;
-    lf_par_for(args->n_tok, grain_of(args->d), scale_range, &copy);
+    scale_job job = {.kernels = &lf__cpu(device)->kernels, .args = args};
+    lf_par_for(args->n_tok, grain_of(args->d), scale_range, &job);
     return LF_OK;
 }
