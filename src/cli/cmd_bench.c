@@ -307,6 +307,7 @@ static json_t *profile_json(const lf_step_profile *p)
     put_real(object, "linear_seconds", (double)p->linear_ns * 1e-9);
     put_real(object, "lm_head_seconds", (double)p->lm_head_ns * 1e-9);
     put_real(object, "attention_seconds", (double)p->attention_ns * 1e-9);
+    put_real(object, "communication_seconds", (double)p->comm_ns * 1e-9);
     put_real(object, "other_seconds", (double)p->other_ns * 1e-9);
     put_real(object, "sample_seconds", (double)p->sample_ns * 1e-9);
     put_real(object, "step_seconds", (double)p->step_ns * 1e-9);
@@ -326,6 +327,16 @@ static void put_profile(json_t *object, const bench *b, double matmul_peak)
     put_real(object, "linear_peak_share", rate / matmul_peak);
 }
 
+// Of the profiled steps; waiting for slower ranks included.
+static void put_communication(json_t *object, const bench *b)
+{
+    const lf_step_profile *prefill = &b->profile.prefill, *decode = &b->profile.decode;
+    put_real(object, "prefill_communication_share", (double)prefill->comm_ns / LF_MAX((double)prefill->step_ns, 1.0));
+    put_real(object, "decode_communication_share", (double)decode->comm_ns / LF_MAX((double)decode->step_ns, 1.0));
+    put_real(object, "decode_communication_seconds_per_step",
+             (double)decode->comm_ns * 1e-9 / LF_MAX((double)decode->n_step, 1.0));
+}
+
 static json_t *figures(const bench *b)
 {
     const bench_args *args = b->args;
@@ -336,6 +347,8 @@ static json_t *figures(const bench *b)
     json_object_set_new(object, "model", json_string(b->model_dir));
     json_object_set_new(object, "device", json_string(b->info.device));
     json_object_set_new(object, "load_format", json_string(args->load_format));
+    put_int(object, "tensor_parallel_size", b->info.tensor_parallel_size);
+    json_object_set_new(object, "expert_parallel", json_boolean(b->info.is_expert_parallel));
     put_int(object, "input_len", args->input_len);
     put_int(object, "output_len", args->output_len);
     put_int(object, "batch_size", args->batch_size);
@@ -358,6 +371,7 @@ static json_t *figures(const bench *b)
     put_real(object, "decode_bandwidth_share", steps_per_second * (double)b->info.step_weight_bytes / read_bandwidth);
     put_real(object, "prefill_peak_share", prefill_flop(b) / n_prompt_token * prefill / matmul_peak);
     put_profile(object, b, matmul_peak);
+    if (b->info.tensor_parallel_size > 1) put_communication(object, b);
     double load_bandwidth = b->info.load_seconds > 0 ? (double)b->info.weight_bytes / b->info.load_seconds : 0;
     put_real(object, "load_seconds", b->info.load_seconds);
     put_real(object, "load_bandwidth_bytes_per_second", load_bandwidth);
@@ -379,6 +393,12 @@ static void print_figures(const json_t *f)
            GET("prefill_tokens_per_second"), 100 * GET("prefill_peak_share"), 100 * GET("linear_peak_share"));
     printf("decode    %8.2f tokens/s (%.0f %% of read bandwidth)\n", GET("decode_tokens_per_second"),
            100 * GET("decode_bandwidth_share"));
+    if (GET("tensor_parallel_size") > 1) {
+        printf("ranks     %8.0f, communication %.0f %% of prefill, %.0f %% of decode (%.3f ms a step), rank 0's waiting "
+               "included\n",
+               GET("tensor_parallel_size"), 100 * GET("prefill_communication_share"),
+               100 * GET("decode_communication_share"), 1e3 * GET("decode_communication_seconds_per_step"));
+    }
     printf("latency   %8.3f s on average\n", GET("avg_latency"));
 #undef GET
 }
