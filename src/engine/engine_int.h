@@ -53,6 +53,8 @@ void lf__engine_tear_down(lf_engine *engine);
 // lead.c: the two halves of a step, which rank 0 begins; the other ranks are told, and do the same.
 lf_status lf__engine_layers(lf_engine *engine, lf_error *err);
 lf_status lf__engine_logits(lf_engine *engine, const int32_t *rows, size_t n_row, lf_error *err);
+// What the other ranks do with a built engine, until rank 0 sends LF_TASK_STOP.
+lf_status lf__engine_follow(lf_engine *engine, lf_error *err);
 
 // engine.c: makes `stats` and `profile` visible to other threads.
 void lf__engine_publish(lf_engine *engine);

@@ -18,7 +18,7 @@ lf_status lf__engine_logits(lf_engine *engine, const int32_t *rows, size_t n_row
     return status ? status : lf__forward_logits(&engine->forward, &engine->step, n_row, err);
 }
 
-static lf_status follow(lf_engine *engine, lf_error *err)
+lf_status lf__engine_follow(lf_engine *engine, lf_error *err)
 {
     for (;;) {
         lf_task task = LF_TASK_STOP;
@@ -39,7 +39,7 @@ lf_status lf_engine_follow(const lf_engine_options *options, lf_engine_info *inf
     lf_par_set_threads(options->n_thread);
     lf_status status = lf__engine_build(engine, err);
     if (!status && info) *info = engine->info;
-    if (!status) status = follow(engine, err);
+    if (!status) status = lf__engine_follow(engine, err);
     lf__engine_tear_down(engine);
     free(engine);
     return status;

@@ -17,6 +17,7 @@
 #include "client.h"
 #include "engine/engine_int.h"
 #include "golden.h"
+#include "logits.h"
 
 // Both runs round activations to bf16 between operators and accumulate in float32, so their errors are of one kind and
 // size. Over thousands of logits their root mean squares agree closely, and ours must not be the larger one. The worst
@@ -37,39 +38,6 @@ static void build(lf_engine *engine, const golden *g, int64_t max_tok, int64_t b
         lf_error_format(&err, line, sizeof line);
         fail_msg("%s: %s", g->dir, line);
     }
-}
-
-// Runs the sequence in chunks of `chunk` tokens and writes the logits of every position to dst.
-static void compute_logits(lf_engine *engine, const int32_t *tokens, size_t n, size_t chunk, float *dst)
-{
-    lf_device *device = engine->device;
-    lf_block_table table = {0};
-    size_t n_vocab = engine->forward.n_vocab, max_row = engine->emit.max_row;
-    assert_int_equal(lf__block_table_init(&table, n, engine->step.block_size, NULL), LF_OK);
-    assert_true(lf__blocks_grow(&engine->kv.pool, &table, n));
-    for (size_t first = 0; first < n; first += chunk) {
-        size_t n_tok = LF_MIN(chunk, n - first);
-        lf__step_begin(&engine->step);
-        assert_int_equal(lf__step_add(&engine->step, tokens, first, n_tok, &table, NULL), LF_OK);
-        assert_int_equal(lf__step_commit(&engine->step, NULL), LF_OK);
-        assert_int_equal(lf__forward_layers(&engine->forward, &engine->step, NULL), LF_OK);
-        for (size_t row = 0; row < n_tok; row += max_row) {
-            size_t n_row = LF_MIN(max_row, n_tok - row);
-            int32_t rows[64];
-            assert_true(n_row <= 64);
-            for (size_t i = 0; i < n_row; i++) rows[i] = (int32_t)(row + i);
-            assert_int_equal(lf__step_select(&engine->step, rows, n_row, NULL), LF_OK);
-            assert_int_equal(lf__forward_logits(&engine->forward, &engine->step, n_row, NULL), LF_OK);
-            for (size_t i = 0; i < n_row; i++) {
-                lf_dptr src =
-                    lf_dptr_at(engine->forward.logits.data, i * engine->forward.logits.stride * sizeof(float));
-                float *row_dst = dst + (first + row + i) * n_vocab;
-                assert_int_equal(device->ops->read(device, row_dst, src, n_vocab * sizeof(float), NULL), LF_OK);
-            }
-        }
-    }
-    lf__blocks_release(&engine->kv.pool, &table);
-    lf__block_table_fini(&table);
 }
 
 static int32_t *whole_sequence(const golden *g)
@@ -115,7 +83,7 @@ static void test_logits_of_all_positions(void **state)
         build(&engine, &g, 512, 16);
         int32_t *tokens = whole_sequence(&g);
         float *logits = malloc(g.n_row * g.n_vocab * sizeof *logits);
-        compute_logits(&engine, tokens, g.n_row, 512, logits);
+        engine_logits(&engine, tokens, g.n_row, 512, logits);
         compare_with_reference(&g, *name, logits);
         free(logits);
         free(tokens);
@@ -139,7 +107,7 @@ static void test_chunks_do_not_change_logits(void **state)
     for (size_t i = 0; i < LF_ARRAY_LENGTH(chunks); i++) {
         lf_engine engine;
         build(&engine, &g, 512, (int64_t)block_sizes[i]);
-        compute_logits(&engine, tokens, g.n_row, chunks[i], i == 0 ? expected : logits);
+        engine_logits(&engine, tokens, g.n_row, chunks[i], i == 0 ? expected : logits);
         if (i > 0) assert_memory_equal(logits, expected, g.n_row * g.n_vocab * sizeof *logits);
         lf__engine_tear_down(&engine);
     }

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One rank of the topology tests; topology.sh starts several under mpirun: `topology_ranks SCENARIO [FOLDER]`. With one
+// process of several ranks that fails an assertion the others end too: they see it go.
+#include "ranks.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/par.h"
+
+static void require(lf_status status, const lf_error *err, const char *dir)
+{
+    char line[2048];
+    if (!status) return;
+    lf_error_format(err, line, sizeof line);
+    fail_msg("%s: %s", dir, line);
+}
+
+void model_build(lf_engine *engine, lf_comm *comm, const model_options *options)
+{
+    lf_error err = {0};
+    *engine = (lf_engine){.options = {.model_dir = options->dir,
+                                      .load_format = options->load_format,
+                                      .max_num_batched_tokens = 512,
+                                      .max_num_seqs = 2,
+                                      .kv_cache_memory_bytes = 16 << 20,
+                                      .n_thread = 1,
+                                      .comm = comm,
+                                      .enable_expert_parallel = options->deals_experts}};
+    require(lf__engine_build(engine, &err), &err, options->dir);
+}
+
+void model_end(lf_engine *engine)
+{
+    lf_error err = {0};
+    lf_status status = lf_comm_rank(engine->options.comm) == 0
+                           ? lf__team_send(&engine->team, LF_TASK_STOP, &engine->step, NULL, 0, &err)
+                           : lf__engine_follow(engine, &err);
+    require(status, &err, engine->options.model_dir);
+    lf__engine_tear_down(engine);
+}
+
+void ranks_logits(ranks *r, const model_options *options, const int32_t *tokens, size_t n, size_t chunk, float *dst)
+{
+    lf_engine engine;
+    model_build(&engine, r->comm, options);
+    if (r->rank == 0) engine_logits(&engine, tokens, n, chunk, dst);
+    model_end(&engine);
+}
+
+void single_logits(const model_options *options, const int32_t *tokens, size_t n, float *dst)
+{
+    ranks alone = {.n_rank = 1};
+    ranks_logits(&alone, options, tokens, n, n, dst);
+}
+
+distance distance_of(const float *a, const float *b, size_t n)
+{
+    double sum = 0, worst = 0;
+    for (size_t i = 0; i < n; i++) {
+        double difference = fabs((double)a[i] - (double)b[i]);
+        if (!isfinite(difference)) return (distance){(double)INFINITY, (double)INFINITY};
+        sum += difference * difference;
+        worst = LF_MAX(worst, difference);
+    }
+    return (distance){worst, sqrt(sum / (double)n)};
+}
+
+size_t argmax_of(const float *row, size_t n)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++) best = row[i] > row[best] ? i : best;
+    return best;
+}
+
+void judge(ranks *r, bool is_so, const char *name, const char *what, double found, double limit)
+{
+    if (is_so) {
+        r->n_passed++;
+        return;
+    }
+    r->n_failed++;
+    fprintf(stderr, "%d ranks, %s: %s: %g, limit %g\n", r->n_rank, name, what, found, limit);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(ranks *r);
+    } scenarios[] = {{"goldens", run_goldens}};
+    lf_error err = {0};
+    ranks r = {0};
+    lf_par_set_threads(1);
+    lf_log_set_level(LF_LOG_ERROR);
+    if (lf_comm_open(&r.comm, &err)) {
+        fprintf(stderr, "cannot open: %s\n", err.message);
+        return 3;
+    }
+    r.rank = lf_comm_rank(r.comm);
+    r.n_rank = lf_comm_size(r.comm);
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(scenarios) && argc > 1; i++) {
+        if (strcmp(argv[1], scenarios[i].name) == 0) scenarios[i].run(&r);
+    }
+    lf_comm_close(r.comm);
+    if (r.rank != 0) return 0;
+    printf("%s on %d ranks: %zu passed, %zu failed\n", argc > 1 ? argv[1] : "", r.n_rank, r.n_passed, r.n_failed);
+    return r.n_failed > 0 || r.n_passed == 0;
+}
