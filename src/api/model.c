@@ -52,7 +52,7 @@ lf_status lf_model_open(lf_model **out, const char *model_dir, lf_error *err)
     lf_status status = LF_OK;
     model->dir = strdup(model_dir);
     if (!model->dir) status = lf_error_no_memory(err, 0);
-    if (!status) status = lf_preflight_run(pf, model_dir, err);
+    if (!status) status = lf_preflight_run(pf, model_dir, NULL, err);
     if (status) goto out;
     lf_outline_read(&model->outline, pf->config_json, pf->has_table ? &pf->config : NULL);
     status = lf_census_build(&model->census, &model->outline, pf->quant, err);

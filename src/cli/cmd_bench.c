@@ -20,6 +20,7 @@
 typedef struct bench_args {
     const char *load_format;
     const char *output_json;
+    const char *hf_overrides;
     int64_t input_len, output_len, batch_size;
     int64_t num_iters, num_iters_warmup;
     int64_t max_num_batched_tokens;
@@ -50,6 +51,11 @@ static const lf_opt bench_opts[] = {
      .choices = "auto|dummy",
      .help = "auto: the checkpoint; dummy: only config.json is read",
      .offset = offsetof(bench_args, load_format)},
+    {.name = "hf-overrides",
+     .kind = LF_OPT_STRING,
+     .metavar = "JSON",
+     .help = "object laid over config.json: '{\"num_hidden_layers\": 4}'",
+     .offset = offsetof(bench_args, hf_overrides)},
     {.name = "output-json",
      .kind = LF_OPT_STRING,
      .metavar = "FILE",
@@ -222,6 +228,7 @@ static double percentile(double *values, int64_t n, double share)
 typedef struct bench {
     const bench_args *args;
     const char *model_dir;
+    json_t *overrides; // OWNED; NULL: none
     lf_engine *engine;
     lf_engine_info info;
     machine machine;
@@ -347,6 +354,9 @@ static json_t *figures(const bench *b)
     json_object_set_new(object, "model", json_string(b->model_dir));
     json_object_set_new(object, "device", json_string(b->info.device));
     json_object_set_new(object, "load_format", json_string(args->load_format));
+    const lf_config *config = lf_engine_config(b->engine);
+    put_int(object, "num_hidden_layers", config->num_hidden_layers);
+    put_int(object, "num_checkpoint_layers", config->num_checkpoint_layers);
     put_int(object, "tensor_parallel_size", b->info.tensor_parallel_size);
     json_object_set_new(object, "expert_parallel", json_boolean(b->info.is_expert_parallel));
     put_int(object, "input_len", args->input_len);
@@ -410,6 +420,7 @@ static lf_status open_engine(bench *b, lf_error *err)
     const bench_args *args = b->args;
     lf_engine_options options = {
         .model_dir = b->model_dir,
+        .hf_overrides = b->overrides,
         .load_format = strcmp(args->load_format, "dummy") == 0 ? LF_LOAD_DUMMY : LF_LOAD_AUTO,
         .max_model_len = args->input_len + args->output_len,
         .max_num_seqs = args->batch_size,
@@ -509,8 +520,10 @@ static int run_bench(const lf_verb *verb, int argc, char **argv)
         return lf_cli_fail(verb, &err);
     }
     bench b = {.args = &args, .model_dir = operands[1]};
-    lf_status status = run_and_print(&b, &err);
+    lf_status status = lf_overrides_parse(&b.overrides, args.hf_overrides, &err);
+    if (!status) status = run_and_print(&b, &err);
     lf_engine_close(b.engine);
+    json_decref(b.overrides);
     close_machine(&b.machine);
     free(b.iterations);
     free(b.values);

@@ -31,6 +31,7 @@ typedef struct check_args {
     bool all;
     bool json;
     const char *sarif;
+    const char *hf_overrides;
 } check_args;
 
 static const lf_opt check_opts[] = {
@@ -54,6 +55,11 @@ static const lf_opt check_opts[] = {
      .kind = LF_OPT_FLAG,
      .help = "the same for as many ranks as --tensor-parallel-size",
      .offset = offsetof(check_args, expert_parallel)},
+    {.name = "hf-overrides",
+     .kind = LF_OPT_STRING,
+     .metavar = "JSON",
+     .help = "object laid over config.json: '{\"num_hidden_layers\": 4}'",
+     .offset = offsetof(check_args, hf_overrides)},
     {.name = "deep",
      .kind = LF_OPT_FLAG,
      .help = "read all data too: NaN codes, bad or odd scales, zeros, duplicates, digests",
@@ -129,12 +135,12 @@ static void *run_text_job(void *ctx)
 }
 
 // Headers and tokenizer, side by side.
-static lf_status check_files(lf_preflight *pf, const char *model, lf_error *err)
+static lf_status check_files(lf_preflight *pf, const char *model, const json_t *overrides, lf_error *err)
 {
     pthread_t thread;
     text_job job = {.dir = model};
     bool is_beside = pthread_create(&thread, NULL, run_text_job, &job) == 0;
-    lf_status status = lf_preflight_run(pf, model, err);
+    lf_status status = lf_preflight_run(pf, model, overrides, err);
     if (is_beside)
         pthread_join(thread, NULL);
     else
@@ -238,7 +244,10 @@ static int run_check(const lf_verb *verb, int argc, char **argv)
         lf_error_set(&err, LF_ERR_USAGE, "MODEL is missing; `landfall check --help` shows the usage");
         return lf_cli_fail(verb, &err);
     }
-    status = check_files(&pf, model, &err);
+    json_t *overrides = NULL;
+    status = lf_overrides_parse(&overrides, args.hf_overrides, &err);
+    if (!status) status = check_files(&pf, model, overrides, &err);
+    json_decref(overrides);
     if (!status) status = check_ranks(&pf, &args, &err);
     if (!status && args.deep) status = check_data(&pf, &data, &err);
     if (!status && pf.findings.failed) status = lf_error_no_memory(&err, 0);

@@ -356,7 +356,7 @@ static int run_inspect(const lf_verb *verb, int argc, char **argv)
         lf_error_hint(&err, "`landfall inspect --help` shows the usage");
         return lf_cli_fail(verb, &err);
     }
-    status = lf_preflight_run(&pf, operands[0], &err);
+    status = lf_preflight_run(&pf, operands[0], NULL, &err);
     if (!status) status = make_survey(&found, &pf, &err);
     if (!status && args.json)
         status = print_json(&pf, operands[0], &args, operands[1], &found, &err);

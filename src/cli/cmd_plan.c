@@ -27,6 +27,7 @@ typedef struct plan_args {
     int64_t max_model_len, max_num_seqs;
     bool expert_parallel;
     bool json;
+    const char *hf_overrides;
 } plan_args;
 
 static const lf_opt plan_opts[] = {
@@ -64,6 +65,11 @@ static const lf_opt plan_opts[] = {
      .offset = offsetof(plan_args, max_num_seqs),
      .min = 1,
      .max = INT64_C(1) << 20},
+    {.name = "hf-overrides",
+     .kind = LF_OPT_STRING,
+     .metavar = "JSON",
+     .help = "object laid over config.json: '{\"num_hidden_layers\": 4}'",
+     .offset = offsetof(plan_args, hf_overrides)},
     {.name = "json", .kind = LF_OPT_FLAG, .help = "print JSON", .offset = offsetof(plan_args, json)},
 };
 
@@ -139,11 +145,11 @@ out:
 }
 
 // config.json, strictly when the architecture has a table, otherwise as an outline.
-static lf_status read_model(model_plan *m, json_t **config, const char *dir, lf_error *err)
+static lf_status read_model(model_plan *m, json_t **config, const char *dir, const json_t *overrides, lf_error *err)
 {
-    lf_status status = lf_config_load(&m->dims, config, dir, err);
+    lf_status status = lf_config_load(&m->dims, config, dir, overrides, err);
     m->has_table = status == LF_OK;
-    if (status && status != LF_ERR_UNSUPPORTED) return status;
+    if (status && (overrides || status != LF_ERR_UNSUPPORTED)) return status;
     if (!m->has_table) {
         lf_error problem;
         char *path = lf_path_join(dir, "config.json");
@@ -393,7 +399,10 @@ static int run_plan(const lf_verb *verb, int argc, char **argv)
         lf_error_set(&err, LF_ERR_USAGE, "MODEL is missing; `landfall plan --help` shows the usage");
         return lf_cli_fail(verb, &err);
     }
-    status = read_model(&m, &config, dir, &err);
+    json_t *overrides = NULL;
+    status = lf_overrides_parse(&overrides, args.hf_overrides, &err);
+    if (!status) status = read_model(&m, &config, dir, overrides, &err);
+    json_decref(overrides);
     if (!status) status = build_plan(&m, &args, dir, config, &err);
     if (!status && args.json)
         status = print_json(&m, &args, &err);

@@ -16,7 +16,7 @@
 #include "server/session.h"
 
 typedef struct run_args {
-    const char *prompt, *system, *load_format, *chat_template, *dequant_rounding, *generation_config;
+    const char *prompt, *system, *load_format, *hf_overrides, *chat_template, *dequant_rounding, *generation_config;
     lf_opt_list stop;
     int64_t max_tokens, top_k, seed, max_model_len, threads;
     double temperature, top_p, min_p, repetition_penalty;
@@ -49,6 +49,8 @@ static const lf_opt run_opts[] = {
     OPTION("ignore-eos", ignore_eos, FLAG, .help = "go on past the end token"),
     OPTION("load-format", load_format, STRING, .metavar = "FORMAT", .choices = "auto|safetensors|dummy",
            .help = "weights: the checkpoint's, or dummy values"),
+    OPTION("hf-overrides", hf_overrides, STRING, .metavar = "JSON",
+           .help = "object laid over config.json: '{\"num_hidden_layers\": 4}'"),
     OPTION("max-model-len", max_model_len, SIZE, .metavar = "N", .help = "longest context in tokens", .min = 1,
            .max = INT64_C(1) << 30),
     OPTION("chat-template", chat_template, STRING, .metavar = "FILE",
@@ -208,8 +210,11 @@ static int run_run(const lf_verb *verb, int argc, char **argv)
         return lf_cli_fail(verb, &err);
     }
     if (!args.verbose) lf_log_set_level(LF_LOG_WARNING);
+    json_t *overrides = NULL;
+    status = lf_overrides_parse(&overrides, args.hf_overrides, &err);
     lf_session_options options = {
         .engine = {.model_dir = model,
+                   .hf_overrides = overrides,
                    .load_format = strcmp(args.load_format, "dummy") == 0 ? LF_LOAD_DUMMY : LF_LOAD_AUTO,
                    .rounding = strcmp(args.dequant_rounding, "exact") == 0 ? LF_DEQUANT_EXACT : LF_DEQUANT_BF16_SCALE,
                    .max_model_len = args.max_model_len,
@@ -220,7 +225,8 @@ static int run_run(const lf_verb *verb, int argc, char **argv)
         .chat_template_path = args.chat_template,
         .ignore_generation_config = strcmp(args.generation_config, "vllm") == 0,
     };
-    status = lf_session_open(&session, &options, &err);
+    if (!status) status = lf_session_open(&session, &options, &err);
+    json_decref(overrides);
     if (!status) status = generate(&args, model, session, &err);
     lf_session_close(session);
     return status ? lf_cli_fail(verb, &err) : 0;

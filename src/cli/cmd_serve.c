@@ -26,12 +26,14 @@
 enum { MAX_API_KEYS = 64 };
 
 typedef struct serve_args {
-    const char *host, *load_format, *dtype, *chat_template, *generation_config, *dequant_rounding, *ready_file;
+    const char *host, *load_format, *dtype, *chat_template, *generation_config, *dequant_rounding, *ready_file,
+        *hf_overrides;
     lf_opt_list served_model_name, api_key;
     int64_t port, max_model_len, max_num_seqs, max_num_batched_tokens, block_size, kv_cache_memory_bytes, seed, threads,
         tensor_parallel_size, max_body_bytes;
     double shutdown_timeout;
     bool enforce_eager, disable_log_requests, trust_remote_code;
+    json_t *overrides; // OWNED: hf_overrides, parsed
 } serve_args;
 
 #define OPTION(flag, field, kind_, ...)                                                                                \
@@ -48,6 +50,8 @@ static const lf_opt serve_opts[] = {
                    "LANDFALL_API_KEY)"),
     OPTION("load-format", load_format, STRING, .metavar = "FORMAT", .choices = "auto|safetensors|dummy",
            .help = "weights: the checkpoint's, or dummy values"),
+    OPTION("hf-overrides", hf_overrides, STRING, .metavar = "JSON",
+           .help = "object laid over config.json: '{\"num_hidden_layers\": 4}'"),
     OPTION("max-model-len", max_model_len, SIZE, .metavar = "N",
            .help = "longest context in tokens (default: config.json; -1: the same)", .min = -1,
            .max = INT64_C(1) << 30),
@@ -200,6 +204,7 @@ static lf_session_options session_options(const serve_args *args, const char *mo
 {
     return (lf_session_options){
         .engine = {.model_dir = model,
+                   .hf_overrides = args->overrides,
                    .load_format = strcmp(args->load_format, "dummy") == 0 ? LF_LOAD_DUMMY : LF_LOAD_AUTO,
                    .rounding = strcmp(args->dequant_rounding, "exact") == 0 ? LF_DEQUANT_EXACT : LF_DEQUANT_BF16_SCALE,
                    .max_model_len = LF_MAX(args->max_model_len, (int64_t)0),
@@ -294,10 +299,12 @@ static int run_serve(const lf_verb *verb, int argc, char **argv)
         return lf_cli_fail(verb, &err);
     }
     status = check_args(&args, &err);
+    if (!status) status = lf_overrides_parse(&args.overrides, args.hf_overrides, &err);
     if (!status) status = gather_api_keys(&args, api_keys, &key_text, &err);
     if (!status) status = watch_start(&watch, &err);
     if (!status) status = serve(&args, model, api_keys, &watch, &err);
     free(key_text);
+    json_decref(args.overrides);
     if (status) return lf_cli_fail(verb, &err);
     lf_log(LF_LOG_INFO, "stopped");
     return 0;

@@ -12,6 +12,7 @@
 
 typedef struct verify_args {
     const char *load_format;
+    const char *hf_overrides;
     const char *output_dir;
     const char *recheck;
     const char *probes;
@@ -29,6 +30,11 @@ static const lf_opt verify_opts[] = {
      .choices = "auto|dummy",
      .help = "auto runs both gates; dummy only gate A, which never signs off",
      .offset = offsetof(verify_args, load_format)},
+    {.name = "hf-overrides",
+     .kind = LF_OPT_STRING,
+     .metavar = "JSON",
+     .help = "object laid over config.json: '{\"num_hidden_layers\": 4}'; fewer layers are never signed off",
+     .offset = offsetof(verify_args, hf_overrides)},
     {.name = "output-dir",
      .kind = LF_OPT_STRING,
      .metavar = "DIR",
@@ -132,6 +138,7 @@ static int run_verify(const lf_verb *verb, int argc, char **argv)
 
     const lf_verify_options options = {
         .model_dir = model_dir,
+        .hf_overrides = args.hf_overrides,
         .output_dir = args.output_dir,
         .program = program,
         .dummy_only = strcmp(args.load_format, "dummy") == 0,

@@ -177,7 +177,8 @@ static lf_status wait_until_open(lf_engine *engine)
 {
     pthread_mutex_lock(&engine->hub->lock);
     while (!engine->is_open_done) pthread_cond_wait(&engine->hub->done, &engine->hub->lock);
-    engine->options.model_dir = NULL; // both were the caller's
+    engine->options.model_dir = NULL; // all three were the caller's
+    engine->options.hf_overrides = NULL;
     engine->open_error = NULL;
     lf_status status = engine->open_status;
     pthread_mutex_unlock(&engine->hub->lock);

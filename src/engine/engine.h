@@ -21,6 +21,7 @@ typedef struct lf_request lf_request;
 
 typedef struct lf_engine_options {
     const char *model_dir;
+    const json_t *hf_overrides; // BORROWED until the engine is open: laid over config.json; NULL: none
     lf_load_format load_format;
     lf_dequant_rounding rounding;
     int64_t max_model_len;          // 0: config.max_position_embeddings, less when memory is short (logged)

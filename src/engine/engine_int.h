@@ -19,7 +19,7 @@
 #include "model/model.h"
 
 struct lf_engine {
-    lf_engine_options options; // with the defaults filled in; model_dir is NULL once the engine is open
+    lf_engine_options options; // with the defaults filled in; what is borrowed is NULL once the engine is open
     lf_engine_info info;
     lf_config config;
     lf_device *device; // OWNED, as all below

@@ -45,11 +45,11 @@ static lf_status read_own_model(lf_engine *engine, lf_preflight *preflight, lf_e
 {
     if (engine->options.load_format == LF_LOAD_DUMMY) { // lesson L1: config.json is all that must be there
         json_t *json = NULL;
-        lf_status status = lf_config_load(&engine->config, &json, engine->options.model_dir, err);
+        lf_status status = lf_config_load(&engine->config, &json, engine->options.model_dir, engine->options.hf_overrides, err);
         json_decref(json);
         return status;
     }
-    lf_status status = lf_preflight_run(preflight, engine->options.model_dir, err);
+    lf_status status = lf_preflight_run(preflight, engine->options.model_dir, engine->options.hf_overrides, err);
     if (!status) status = lf_findings_status(&preflight->findings, err);
     if (!status && !preflight->has_table) {
         status = lf_error_set(err, LF_ERR_UNSUPPORTED, "no parameter table for the architecture of %s",
@@ -62,22 +62,27 @@ static lf_status read_own_model(lf_engine *engine, lf_preflight *preflight, lf_e
     return LF_OK;
 }
 
-// What ranks must have in common, as a hash: config.json, the files' headers and sizes, what loading is told, the
-// program.
+// What ranks must have in common, as a hash: config.json and what is laid over it, the files' headers and sizes, what
+// loading is told, the program.
 static lf_status fingerprint(const lf_engine *engine, const lf_preflight *preflight, char hex[LF_SHA256_HEX_BYTES],
                              lf_error *err)
 {
     const lf_engine_options *o = &engine->options;
     lf_mapping file = {0};
     char *path = lf_path_join(o->model_dir, "config.json");
-    if (!path) return lf_error_no_memory(err, 0);
-    lf_status status = lf_mapping_open(&file, path, err);
+    char *overrides = o->hf_overrides ? json_dumps(o->hf_overrides, JSON_COMPACT | JSON_SORT_KEYS) : strdup("");
+    lf_status status = path && overrides ? lf_mapping_open(&file, path, err) : lf_error_no_memory(err, 0);
     free(path);
-    if (status) return status;
+    if (status) {
+        free(overrides);
+        return status;
+    }
     lf_sha256 hash;
     lf_sha256_init(&hash);
     if (file.bytes) lf_sha256_update(&hash, file.data, file.bytes);
     lf_mapping_close(&file);
+    lf_sha256_update(&hash, overrides, strlen(overrides) + 1);
+    free(overrides);
 
     char text[160];
     int n = snprintf(text, sizeof text, "%s %d %d %d %llu", LF_VERSION, (int)o->load_format, (int)o->rounding,
@@ -93,11 +98,19 @@ static lf_status fingerprint(const lf_engine *engine, const lf_preflight *prefli
     return LF_OK;
 }
 
+static void log_layers(const lf_config *config)
+{
+    if (config->num_hidden_layers >= config->num_checkpoint_layers) return;
+    lf_log(LF_LOG_WARNING, "%lld of %lld layers: --hf-overrides leaves the others out, so answers are not the model's",
+           (long long)config->num_hidden_layers, (long long)config->num_checkpoint_layers);
+}
+
 static lf_status read_model(lf_engine *engine, lf_preflight *preflight, lf_error *err)
 {
     lf_comm *comm = engine->options.comm;
     char hex[LF_SHA256_HEX_BYTES] = "";
     lf_status status = read_own_model(engine, preflight, err);
+    if (!status && lf_comm_rank(comm) == 0) log_layers(&engine->config);
     if (lf_comm_size(comm) == 1) return status;
     if (!status) status = fingerprint(engine, preflight, hex, err);
     status = lf_comm_agree(comm, status, err);

@@ -49,7 +49,7 @@ json_t *lf_weights_ledger(const lf_weights *weights)
         json_array_append_new(
             ignored, json_pack("{s:s, s:s}", "name", ledger->ignored[i].name, "reason", ledger->ignored[i].reason));
     }
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:o, s:[]}",                             //
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:o, s:[]}",                        //
                      "load_format", ledger->format == LF_LOAD_DUMMY ? "dummy" : "auto",                 //
                      "parameters", (json_int_t)ledger->n_parameter,                                     //
                      "rows_filled", (json_int_t)ledger->n_row,                                          //
@@ -57,5 +57,6 @@ json_t *lf_weights_ledger(const lf_weights *weights)
                      "tensors_dequantized", (json_int_t)ledger->n_quantized,                            //
                      "bytes_read", (json_int_t)ledger->source_bytes,                                    //
                      "device_bytes", (json_int_t)lf_weights_bytes(weights), "seconds", ledger->seconds, //
+                     "tensors_skipped", (json_int_t)ledger->n_skipped,                                  //
                      "tensors_ignored", ignored, "violations");
 }

@@ -55,8 +55,8 @@ const lf_rank_plan *lf_weights_plan(const lf_weights *weights);
 uint64_t lf_weights_bytes(const lf_weights *weights);
 // Device bytes of this rank's experts.
 uint64_t lf_weights_expert_bytes(const lf_weights *weights);
-// The ledger as JSON (a new reference): counts, load format, seconds, bytes read, ignored tensors with reasons, and the
-// violations (empty on success). The evidence that verify puts into the report.
+// The ledger as JSON (a new reference): counts, load format, seconds, bytes read, tensors skipped (of layers that
+// overrides leave out), ignored tensors with reasons, and the violations (empty on success). The evidence that verify puts into the report.
 json_t *lf_weights_ledger(const lf_weights *weights);
 
 #endif

@@ -38,6 +38,7 @@ typedef struct lf_ledger {
     double seconds;
     lf_ignored_tensor *ignored; // OWNED
     size_t n_ignored;
+    size_t n_skipped; // tensors of layers that overrides leave out
 } lf_ledger;
 
 struct lf_weights {

@@ -154,6 +154,11 @@ static lf_status collect_ignored(lf_weights *weights, const lf_quant *quant, lf_
     for (size_t i = 0; !status && i < lf_quant_count(quant); i++) {
         const char *name = lf_quant_tensor(quant, i)->name;
         const char *reason = lf_config_ignored_reason(&weights->config, name);
+        if (lf_config_skips(&weights->config, name)) {
+            const lf_logical_tensor *tensor = lf_quant_tensor(quant, i);
+            weights->ledger.n_skipped += tensor->scale ? 2 : 1;
+            continue;
+        }
         if (reason) status = lf__ledger_ignore(&weights->ledger, name, reason, err);
     }
     for (size_t i = 0; !status && i < lf_quant_n_side(quant); i++) {

@@ -91,6 +91,20 @@ static void report_unexpected(lf_findings *findings, const lf_config *config, co
                     "%s has no parameter '%s'", config->architecture, tensor->name);
 }
 
+// Layers that overrides leave out are one note, however many tensors they have.
+static void report_skipped(lf_findings *findings, const lf_config *config, size_t n_skipped)
+{
+    char found[96];
+    if (n_skipped == 0) return;
+    snprintf(found, sizeof found, "%" PRId64 " layers in the checkpoint, %" PRId64 " in use",
+             config->num_checkpoint_layers, config->num_hidden_layers);
+    lf_finding_args args = {
+        .code = "layers-skipped", .severity = LF_SEVERITY_NOTE, .subject = "num_hidden_layers", .found = found};
+    lf_findings_add(findings, &args,
+                    "%zu tensors of layers %" PRId64 " to %" PRId64 " are not used: --hf-overrides leaves them out",
+                    n_skipped, config->num_hidden_layers, config->num_checkpoint_layers - 1);
+}
+
 // Matrices may be stored in any format that dequantizes; vectors (norms, biases) enter sums as they are and are never
 // FP8.
 static bool dtype_is_allowed(const lf_parameter *parameter, const lf_logical_tensor *tensor)
@@ -156,15 +170,19 @@ void lf_model_check(const lf_parameters *parameters, const lf_config *config, co
     for (size_t i = 0; i < n_parameter; i++) sorted[i] = &parameters->items[i];
     qsort(sorted, n_parameter, sizeof *sorted, compare_parameters);
 
+    size_t n_skipped = 0;
     for (size_t p = 0, t = 0; p < n_parameter || t < n_tensor;) {
         const lf_logical_tensor *tensor = t < n_tensor ? lf_quant_tensor(quant, t) : NULL;
         int order = !tensor ? -1 : p == n_parameter ? 1 : strcmp(sorted[p]->name, tensor->name);
         if (order < 0 && !subjects_has(&known, sorted[p]->name)) report_missing(findings, sorted[p]);
-        if (order > 0) report_unexpected(findings, config, tensor);
+        bool is_skipped = order > 0 && lf_config_skips(config, tensor->name);
+        if (order > 0 && !is_skipped) report_unexpected(findings, config, tensor);
         if (order == 0) check_pair(findings, sorted[p], tensor);
         p += order <= 0;
         t += order >= 0;
+        n_skipped += is_skipped;
     }
+    report_skipped(findings, config, n_skipped);
 out:
     free(sorted);
     free(known.items);

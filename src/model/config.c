@@ -288,6 +288,8 @@ lf_status lf_config_parse(lf_config *config, const json_t *json, lf_error *err)
     }
     if (status) return status;
     if (config->bos_token_id < 0 || config->bos_token_id >= config->vocab_size) config->bos_token_id = -1;
+    config->num_checkpoint_layers = config->num_hidden_layers;
+    config->num_checkpoint_experts = config->num_experts;
     return LF_OK;
 }
 
@@ -309,14 +311,14 @@ static lf_status load_object(json_t **json, const char *dir, const char *name, l
     return status;
 }
 
-lf_status lf_config_load(lf_config *config, json_t **json, const char *dir, lf_error *err)
+lf_status lf_config_load(lf_config *config, json_t **json, const char *dir, const json_t *overrides, lf_error *err)
 {
     json_t *root = NULL, *generation = NULL;
     lf_status status = load_object(&root, dir, "config.json", err);
     if (status) return status;
-    status = lf_config_parse(config, root, err);
+    status = overrides ? lf__config_parse_over(config, &root, overrides, err) : lf_config_parse(config, root, err);
     if (status) {
-        lf_error_at(err, "%s/config.json", dir);
+        if (status != LF_ERR_USAGE) lf_error_at(err, "%s/config.json", dir);
         goto out;
     }
 

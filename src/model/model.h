@@ -66,6 +66,10 @@ typedef struct lf_config {
     bool routes_by_sigmoid;  // scores are sigmoids, otherwise a softmax
     bool has_router_bias;    // added to the scores for choosing only
     uint64_t moe_layers[LF_MAX_LAYERS / 64]; // bit l: layer l has experts, others are dense
+
+    // What config.json itself says: more layers than num_hidden_layers are in the checkpoint when overrides leave the
+    // last ones out.
+    int64_t num_checkpoint_layers, num_checkpoint_experts;
 } lf_config;
 
 bool lf_config_layer_is_moe(const lf_config *config, int64_t layer);
@@ -100,10 +104,15 @@ bool lf_slot_is_f32(lf_slot slot); // kept as float32 numbers: vectors and the r
 bool lf_slot_is_per_layer(lf_slot slot);
 bool lf_slot_is_per_expert(lf_slot slot);
 
+// The text of --hf-overrides as a JSON object (a new reference); NULL for no text. LF_ERR_USAGE when it is none.
+lf_status lf_overrides_parse(json_t **out, const char *text, lf_error *err);
+
 // Reads DIR/config.json (and generation_config.json for the end tokens) into *config and keeps the parsed JSON in *json
 // (a new reference). LF_ERR_UNSUPPORTED names an architecture or a feature that Landfall does not run; wrong types,
-// absent or absurd numbers are LF_ERR_FORMAT.
-lf_status lf_config_load(lf_config *config, json_t **json, const char *dir, lf_error *err);
+// absent or absurd numbers are LF_ERR_FORMAT. `overrides` (NULL: none) is laid over config.json first: objects are
+// merged member by member, other values replace; *json is the result. LF_ERR_USAGE when a config that reads well by
+// itself does not read with them, or nothing would read one of their keys.
+lf_status lf_config_load(lf_config *config, json_t **json, const char *dir, const json_t *overrides, lf_error *err);
 lf_status lf_config_parse(lf_config *config, const json_t *json, lf_error *err);
 // Architectures with a table: "LlamaForCausalLM, Qwen2ForCausalLM, ...". STATIC.
 const char *lf_config_supported(void);
@@ -149,6 +158,8 @@ void lf_slot_shape(const lf_config *config, lf_slot slot, int64_t *n_row, int64_
 // Names that a checkpoint of this architecture may hold without a use, with the reason ("rotary_emb.inv_freq: computed
 // from config"); NULL when the name is not one of them. STATIC text.
 const char *lf_config_ignored_reason(const lf_config *config, const char *name);
+// Whether overrides leave the tensor out: it is a parameter of a layer past num_hidden_layers that the checkpoint has.
+bool lf_config_skips(const lf_config *config, const char *name);
 
 // Compares logical tensors with the table: missing, unexpected, wrong shape, wrong dtype; all of them as findings.
 void lf_model_check(const lf_parameters *parameters, const lf_config *config, const lf_quant *quant,

@@ -129,6 +129,9 @@ int64_t lf__expr_eval(const lf_expr *expr, const lf_config *config);
 // layer -1: whether it holds anywhere.
 bool lf__condition_holds(const lf_condition *condition, const lf_config *config, int64_t layer);
 
+// lf_config_parse() over *json with `overrides` laid over it; *json becomes the result.
+lf_status lf__config_parse_over(lf_config *config, json_t **json, const json_t *overrides, lf_error *err);
+
 // Fills config->rope from rope_parameters, rope_scaling, rope_theta, partial_rotary_factor and rotary_dim; the
 // dimensions of `config` are already read.
 lf_status lf__config_read_rope(lf_config *config, double default_theta, const json_t *json, lf_error *err);

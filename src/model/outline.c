@@ -127,6 +127,7 @@ static void take_config(lf_outline *out, const lf_config *config)
     snprintf(out->architecture, sizeof out->architecture, "%s", config->architecture);
     out->hidden_size = config->hidden_size;
     out->num_hidden_layers = config->num_hidden_layers;
+    out->num_checkpoint_layers = config->num_checkpoint_layers;
     out->vocab_size = config->vocab_size;
     out->max_position_embeddings = config->max_position_embeddings;
     out->sliding_window = config->sliding_window;

@@ -18,6 +18,7 @@ typedef struct lf_outline {
     char architecture[64]; // "" when config.json names none
     char model_type[32];
     int64_t hidden_size, num_hidden_layers, vocab_size, max_position_embeddings, sliding_window;
+    int64_t num_checkpoint_layers; // more than num_hidden_layers when overrides leave layers out; 0: the same
     int64_t num_attention_heads, num_key_value_heads, head_dim;
     int64_t intermediate_size;                // of dense layers
     int64_t num_experts, num_experts_per_tok; // routed experts of a layer; 0: a dense model

@@ -61,14 +61,23 @@ static bool is_pointer_file(const char *dir)
     return answer;
 }
 
-static lf_status load_config(lf_preflight *pf, const char *dir, lf_error *err)
+static lf_status load_config(lf_preflight *pf, const char *dir, const json_t *overrides, lf_error *err)
 {
     lf_error problem = {0};
-    lf_status status = lf_config_load(&pf->config, &pf->config_json, dir, &problem);
+    lf_status status = lf_config_load(&pf->config, &pf->config_json, dir, overrides, &problem);
     if (!status) status = lf_parameters_build(&pf->parameters, &pf->config, &problem);
     pf->has_table = status == LF_OK;
     if (!status) return LF_OK;
     if (status == LF_ERR_NO_MEMORY) return lf_error_no_memory(err, 0);
+    if (status == LF_ERR_USAGE) {
+        *err = problem;
+        return status;
+    }
+    if (overrides && status == LF_ERR_UNSUPPORTED) {
+        lf_error_set(err, LF_ERR_USAGE, "--hf-overrides needs an architecture with a parameter table");
+        lf_error_expected(err, "%s", lf_config_supported());
+        return lf_error_found(err, "%s", problem.message);
+    }
     if (!pf->config_json) {
         lf_error ignored;
         if (load_json_alone(pf, dir, &ignored)) return lf_error_no_memory(err, 0);
@@ -164,6 +173,7 @@ static void check_mtp(lf_preflight *pf)
     lf_outline outline;
     lf_outline_read(&outline, pf->config_json, pf->has_table ? &pf->config : NULL);
     if (outline.num_mtp_layers == 0 || outline.num_mtp_layers > 1024 || has_refused_shard(pf)) return;
+    outline.num_hidden_layers = LF_MAX(outline.num_hidden_layers, outline.num_checkpoint_layers);
     int64_t n = count_mtp_layers(pf, &outline);
     if (n >= outline.num_mtp_layers) return;
     char expected[96], found[32];
@@ -194,9 +204,29 @@ static lf_status check_tokenizer(lf_preflight *pf, const char *dir, lf_error *er
     return LF_OK;
 }
 
+// Experts cannot be left out of real weights: the router has a row for each. One finding instead of one per tensor.
+static bool has_other_experts(lf_preflight *pf)
+{
+    const lf_config *config = &pf->config;
+    char expected[48], found[48];
+    if (config->num_experts == config->num_checkpoint_experts) return false;
+    snprintf(expected, sizeof expected, "%" PRId64 ", as in config.json", config->num_checkpoint_experts);
+    snprintf(found, sizeof found, "%" PRId64, config->num_experts);
+    lf_finding_args args = {.code = "experts-overridden",
+                            .severity = LF_SEVERITY_ERROR,
+                            .subject = "num_experts",
+                            .expected = expected,
+                            .found = found,
+                            .remedy = "leave out layers (num_hidden_layers) instead, or use dummy weights"};
+    lf_findings_add(&pf->findings, &args,
+                    "--hf-overrides changes the number of experts: the checkpoint's routers have a row for each");
+    return true;
+}
+
 // The table check; what refused shards took away is counted in one note.
 static void check_table(lf_preflight *pf)
 {
+    if (has_other_experts(pf)) return;
     if (!has_refused_shard(pf)) {
         lf_model_check(&pf->parameters, &pf->config, pf->quant, &pf->findings);
         return;
@@ -261,11 +291,11 @@ static void check_census(lf_preflight *pf)
     lf__census(&outline, pf->quant, &pf->findings);
 }
 
-lf_status lf_preflight_run(lf_preflight *out, const char *model_dir, lf_error *err)
+lf_status lf_preflight_run(lf_preflight *out, const char *model_dir, const json_t *overrides, lf_error *err)
 {
     *out = (lf_preflight){0};
     lf_status status = lf_checkpoint_open(&out->checkpoint, model_dir, &out->findings, err);
-    if (!status) status = load_config(out, model_dir, err);
+    if (!status) status = load_config(out, model_dir, overrides, err);
     if (!status) status = lf_quant_open(&out->quant, out->checkpoint, out->config_json, &out->findings, err);
     if (!status && out->has_table) check_table(out);
     if (!status && !out->has_table) check_census(out);

@@ -118,12 +118,12 @@ static bool has_norm(component c)
 bool lf_name_is_mtp(const lf_outline *outline, const char *name)
 {
     bool is_mtp = false, is_tower = false;
+    int64_t n_layer = LF_MAX(outline->num_hidden_layers, outline->num_checkpoint_layers);
     for (component c = first_component(name); c.length; c = next_component(c)) {
         component next = next_component(c);
         is_tower |= is_of_tower(c);
         is_mtp |= begins(c, "mtp") || begins(c, "nextn");
-        if (outline->num_hidden_layers && is(c, "layers") && is_number(next))
-            is_mtp |= strtoll(next.at, NULL, 10) >= outline->num_hidden_layers;
+        if (n_layer && is(c, "layers") && is_number(next)) is_mtp |= strtoll(next.at, NULL, 10) >= n_layer;
     }
     return is_mtp && !is_tower;
 }

@@ -248,3 +248,49 @@ const char *lf_config_ignored_reason(const lf_config *config, const char *name)
     }
     return NULL;
 }
+
+// Reads a number as lf_parameters_build() writes it; -1 when there is none.
+static int64_t read_number(const char **at)
+{
+    enum { MOST = 1 << 24 };
+    const char *c = *at;
+    int64_t value = 0;
+    while (*c >= '0' && *c <= '9' && value < MOST) value = value * 10 + (*c++ - '0');
+    if (c == *at || (**at == '0' && c > *at + 1)) return -1;
+    *at = c;
+    return value;
+}
+
+// Whether a name is of this pattern; layer and expert are -1 where the pattern has none.
+static bool is_of_pattern(const char *pattern, const char *name, int64_t *layer, int64_t *expert)
+{
+    *layer = *expert = -1;
+    while (*pattern) {
+        bool is_layer = strncmp(pattern, "{layer}", 7) == 0, is_expert = strncmp(pattern, "{expert}", 8) == 0;
+        if (is_layer || is_expert) {
+            int64_t number = read_number(&name);
+            if (number < 0) return false;
+            *(is_layer ? layer : expert) = number;
+            pattern += is_layer ? 7 : 8;
+        } else if (*pattern++ != *name++) {
+            return false;
+        }
+    }
+    return *name == '\0';
+}
+
+bool lf_config_skips(const lf_config *config, const char *name)
+{
+    if (config->num_checkpoint_layers <= config->num_hidden_layers) return false;
+    const lf_arch *arch = lf__arch_find(config->architecture);
+    for (size_t i = 0; arch && i < arch->n_param; i++) {
+        const lf_param *param = &arch->params[i];
+        int64_t layer, expert;
+        if (!is_of_pattern(param->pattern, name, &layer, &expert)) continue;
+        if (layer < config->num_hidden_layers || layer >= config->num_checkpoint_layers) continue;
+        // Which of the layers that are left out have experts is not known any more: either kind of row will do.
+        lf_condition condition = {.flag = param->condition.flag, .negated = param->condition.negated};
+        if (expert < config->num_checkpoint_experts && lf__condition_holds(&condition, config, -1)) return true;
+    }
+    return false;
+}

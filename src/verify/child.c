@@ -48,13 +48,18 @@ static lf_status spawn_server(lf__child *child, const lf__child_args *args, lf_e
 {
     char max_model_len[32];
     snprintf(max_model_len, sizeof max_model_len, "%lld", (long long)args->max_model_len);
-    const char *argv[] = {
-        args->program,   "serve",           args->model_dir, "--host",          "127.0.0.1", "--port", "0",
-        "--load-format", args->load_format, "--ready-file",  child->ready_path, NULL,        NULL,     NULL};
+    const char *argv[24] = {args->program, "serve",         args->model_dir,   "--host",       "127.0.0.1",      "--port",
+                            "0",           "--load-format", args->load_format, "--ready-file", child->ready_path};
+    size_t n = 11;
     if (args->max_model_len > 0) {
-        argv[11] = "--max-model-len";
-        argv[12] = max_model_len;
+        argv[n++] = "--max-model-len";
+        argv[n++] = max_model_len;
     }
+    if (args->hf_overrides) {
+        argv[n++] = "--hf-overrides";
+        argv[n++] = args->hf_overrides;
+    }
+    argv[n] = NULL;
     posix_spawn_file_actions_t actions;
     if (posix_spawn_file_actions_init(&actions) != 0) return lf_error_no_memory(err, 0);
     int failure = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);

@@ -45,6 +45,7 @@ static bool step_start(gate *g)
         .program = options->program,
         .model_dir = options->model_dir,
         .load_format = g->args->is_real ? "auto" : "dummy",
+        .hf_overrides = options->hf_overrides,
         .output_dir = options->output_dir,
         .log_name = g->log_name,
         .max_model_len = options->max_model_len,

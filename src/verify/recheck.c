@@ -48,7 +48,7 @@ static lf_status check_fingerprint(const json_t *report, const char *model_dir, 
     json_t *now = NULL;
     const json_t *then = json_object_get(report, "fingerprint");
     bool with_data = json_is_string(json_object_get(then, "data"));
-    lf_status status = lf_preflight_run(&preflight, model_dir, err);
+    lf_status status = lf_preflight_run(&preflight, model_dir, NULL, err);
     if (status) return status;
     if (!preflight.checkpoint) {
         status = lf_error_set(err, LF_ERR_NOT_SIGNED_OFF, "%s holds no checkpoint", model_dir);

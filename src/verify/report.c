@@ -114,6 +114,15 @@ static void put_findings(lf_buf *out, const json_t *steps)
     }
 }
 
+static void put_overrides(lf_buf *out, const json_t *report)
+{
+    const json_t *overrides = json_object_get(report, "hf_overrides");
+    char *text = overrides ? json_dumps(overrides, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    if (overrides && !text) lf_buf_puts(out, "With `--hf-overrides`.\n\n");
+    if (text) lf_buf_printf(out, "With `--hf-overrides '%s'`.\n\n", text);
+    free(text);
+}
+
 static void render_markdown(lf_buf *out, const json_t *report)
 {
     size_t i;
@@ -123,6 +132,7 @@ static void render_markdown(lf_buf *out, const json_t *report)
     bool signed_off = json_is_true(json_object_get(report, "signed_off"));
     lf_buf_printf(out, "# Bring-up of %s: %s\n\n", text_of(report, "model"),
                   signed_off ? "signed off" : "NOT signed off");
+    put_overrides(out, report);
     json_array_foreach(json_object_get(report, "reasons"), i, reason)
     {
         lf_buf_printf(out, "- %s\n", json_string_value(reason));

@@ -14,6 +14,7 @@
 static const lf__step_row step_rows[] = {
     {"preflight.check", "preflight", "the checkpoint passes the strict check (headers, pairing, names, shapes)", true,
      false},
+    {"preflight.layers", "preflight", "the whole model is run, no layer is left out", true, false},
     {"dummy.start", "dummy", "the server starts with dummy weights and answers its warm-up", true, false},
     {"dummy.models", "dummy", "GET /v1/models lists the model", true, false},
     {"dummy.text", "dummy", "one text request is answered", true, false},

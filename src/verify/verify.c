@@ -16,17 +16,41 @@
 #include "model/preflight.h"
 #include "verify/verify_int.h"
 
+// A model without its last layers computes something, but not what the checkpoint is for: that rules sign-off out.
+static void add_layers_step(lf__steps *steps, const lf_preflight *preflight)
+{
+    lf__step_result result = {.status = LF_STEP_PASSED};
+    int64_t n = preflight->config.num_hidden_layers, n_checkpoint = preflight->config.num_checkpoint_layers;
+    lf__steps_begin(steps);
+    if (!preflight->has_table) {
+        result.status = LF_STEP_SKIPPED;
+        snprintf(result.detail, sizeof result.detail, "the number of layers is not known: no parameter table");
+    } else if (n < n_checkpoint) {
+        result.status = LF_STEP_SKIPPED;
+        snprintf(result.detail, sizeof result.detail,
+                 "%lld of %lld layers were run (--hf-overrides): weaker evidence, which is never signed off", (long long)n,
+                 (long long)n_checkpoint);
+    } else {
+        snprintf(result.detail, sizeof result.detail, "%lld layers", (long long)n);
+    }
+    if (preflight->has_table) {
+        result.evidence = json_pack("{s:I, s:I}", "num_hidden_layers", (json_int_t)n, "num_checkpoint_layers",
+                                    (json_int_t)n_checkpoint);
+    }
+    lf__steps_add(steps, "preflight.layers", &result, NULL);
+}
+
 // Runs the strict check and puts what it saw into the report. `has_vision` tells the gates about images. Returns
 // whether gate B makes sense: a checkpoint with errors is never loaded.
-static lf_status run_preflight(const lf_verify_options *options, json_t *report, lf__steps *steps, bool *is_sound,
-                               bool *has_vision, lf_error *err)
+static lf_status run_preflight(const lf_verify_options *options, const json_t *overrides, json_t *report,
+                               lf__steps *steps, bool *is_sound, bool *has_vision, lf_error *err)
 {
     lf_preflight preflight;
     json_t *fingerprint = NULL;
     lf__step_result result = {.status = LF_STEP_PASSED};
     *is_sound = false;
     lf__steps_begin(steps);
-    lf_status status = lf_preflight_run(&preflight, options->model_dir, err);
+    lf_status status = lf_preflight_run(&preflight, options->model_dir, overrides, err);
     if (status) return status;
 
     const lf_findings *findings = &preflight.findings;
@@ -58,6 +82,7 @@ static lf_status run_preflight(const lf_verify_options *options, json_t *report,
     }
     result.evidence = json_pack("{s:o}", "findings", lf_findings_json(findings));
     lf__steps_add(steps, "preflight.check", &result, NULL);
+    add_layers_step(steps, &preflight);
 
 out:
     lf_preflight_fini(&preflight);
@@ -89,7 +114,7 @@ static void add_device(json_t *report, const json_t *steps)
     }
 }
 
-static json_t *new_report(const lf_verify_options *options)
+static json_t *new_report(const lf_verify_options *options, json_t *overrides)
 {
     char created[32], *dir = realpath(options->model_dir, NULL);
     time_t now = time(NULL);
@@ -98,9 +123,10 @@ static json_t *new_report(const lf_verify_options *options)
     strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", &utc);
     const char *model_dir = dir ? dir : options->model_dir;
     const char *slash = strrchr(model_dir, '/');
-    json_t *report = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "format", "landfall-report-1", "landfall_version",
-                               lf_version(), "created", created, "model", slash ? slash + 1 : model_dir, "model_dir",
-                               model_dir, "load_format", options->dummy_only ? "dummy" : "auto");
+    json_t *report = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O?}", "format", "landfall-report-1",
+                               "landfall_version", lf_version(), "created", created, "model",
+                               slash ? slash + 1 : model_dir, "model_dir", model_dir, "load_format",
+                               options->dummy_only ? "dummy" : "auto", "hf_overrides", overrides);
     free(dir);
     return report;
 }
@@ -126,17 +152,21 @@ static void remove_old_logs(const char *output_dir)
 
 lf_status lf_verify_run(const lf_verify_options *options, json_t **out_report, lf_error *err)
 {
-    json_t *report = new_report(options), *steps_json = json_array(), *reasons = NULL;
+    json_t *report = NULL, *steps_json = NULL, *reasons = NULL, *overrides = NULL;
+    lf_status status = lf_overrides_parse(&overrides, options->hf_overrides, err);
+    if (status) return status;
+    report = new_report(options, overrides);
+    steps_json = json_array();
     char *probes_path = NULL;
     lf__steps steps = {.list = steps_json,
                        .output_dir = options->output_dir,
                        .on_step = options->on_step,
                        .on_step_ctx = options->on_step_ctx};
     bool is_sound = false, has_vision = false;
-    lf_status status = report && steps_json ? make_folder(options->output_dir, err) : lf_error_no_memory(err, 0);
+    status = report && steps_json ? make_folder(options->output_dir, err) : lf_error_no_memory(err, 0);
     if (status) goto out;
     remove_old_logs(options->output_dir);
-    status = run_preflight(options, report, &steps, &is_sound, &has_vision, err);
+    status = run_preflight(options, overrides, report, &steps, &is_sound, &has_vision, err);
     if (status) goto out;
 
     probes_path =
@@ -178,6 +208,7 @@ lf_status lf_verify_run(const lf_verify_options *options, json_t **out_report, l
 
 out:
     free(probes_path);
+    json_decref(overrides);
     json_decref(reasons);
     json_decref(steps_json);
     json_decref(report);

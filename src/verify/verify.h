@@ -26,6 +26,7 @@ typedef void (*lf_verify_step_fn)(void *ctx, const json_t *step);
 
 typedef struct lf_verify_options {
     const char *model_dir;
+    const char *hf_overrides;  // text of a JSON object laid over config.json; NULL: none
     const char *output_dir;    // report.json, report.md and the servers' logs; made if absent
     const char *program;       // the landfall executable that is started as a server
     bool dummy_only;           // --load-format dummy: gate B is skipped, which rules sign-off out
@@ -38,7 +39,9 @@ typedef struct lf_verify_options {
     void *on_step_ctx;
 } lf_verify_options;
 
-// Runs the bring-up and writes the report. *report (a new reference) is set whenever a report was written. LF_OK:
+// Runs the bring-up and writes the report. With hf_overrides that leave layers out the report says how many were run,
+// and is never signed off.
+// *report (a new reference) is set whenever a report was written. LF_OK:
 // signed off. LF_ERR_NOT_SIGNED_OFF: the report says why. Anything else: no report could be written.
 lf_status lf_verify_run(const lf_verify_options *options, json_t **report, lf_error *err);
 

@@ -47,6 +47,7 @@ typedef struct lf__child_args {
     const char *program;
     const char *model_dir;
     const char *load_format; // "dummy" or "auto"
+    const char *hf_overrides; // NULL: none
     const char *output_dir;
     const char *log_name; // file name inside output_dir
     int64_t max_model_len;

@@ -193,7 +193,7 @@ static void the_generation_config_adds_end_tokens(void **state)
     lf_config config;
     json_t *json = NULL;
     lf_error err = {0};
-    assert_int_equal(lf_config_load(&config, &json, folder, &err), LF_OK);
+    assert_int_equal(lf_config_load(&config, &json, folder, NULL, &err), LF_OK);
     assert_int_equal(config.n_eos_token_id, 2);
     assert_int_equal(config.eos_token_ids[1], 5);
     assert_non_null(json_object_get(json, "model_type"));
@@ -219,7 +219,7 @@ static void files_that_cannot_be_read_are_named(void **state)
         lf_config config;
         json_t *json = NULL;
         lf_error err = {0};
-        assert_int_equal(lf_config_load(&config, &json, folder, &err), cases[i].status);
+        assert_int_equal(lf_config_load(&config, &json, folder, NULL, &err), cases[i].status);
         assert_null(json);
         if (!strstr(err.message, cases[i].says)) fail_msg("%s", err.message);
         remove_folder(folder);
@@ -242,7 +242,7 @@ static void every_golden_config_is_read(void **state)
         lf_config config;
         json_t *json = NULL;
         lf_error err = {0};
-        if (lf_config_load(&config, &json, dir, &err)) fail_msg("%s", err.message);
+        if (lf_config_load(&config, &json, dir, NULL, &err)) fail_msg("%s", err.message);
         assert_int_equal(config.bos_token_id, 1);
         assert_int_equal(config.n_eos_token_id, 1);
         assert_int_equal(config.sliding_window, 0);

@@ -41,7 +41,7 @@ static void assert_mtp(int promised, const char *name, const char *found)
         {name, "BF16", {8, 8}},
     };
     sparse_open(&model, config, tensors, LF_ARRAY_LENGTH(tensors));
-    assert_int_equal(lf_preflight_run(&pf, model.dir, &err), LF_OK);
+    assert_int_equal(lf_preflight_run(&pf, model.dir, NULL, &err), LF_OK);
     const lf_finding *finding = find(&pf.findings, "mtp-missing");
     if (!found != !finding) fail_msg("%s: %s", name, finding ? finding->message : "no finding");
     if (finding) {
@@ -84,7 +84,7 @@ static void assert_census(const char *more, const char *code, const char *subjec
     snprintf(config, sizeof config,
              "{\"architectures\": [\"UnheardOf\"], \"num_hidden_layers\": 2, \"num_experts\": 2%s}", more);
     sparse_open(&model, config, tensors, n);
-    assert_int_equal(lf_preflight_run(&pf, model.dir, &err), LF_OK);
+    assert_int_equal(lf_preflight_run(&pf, model.dir, NULL, &err), LF_OK);
     assert_int_equal(pf.findings.n_error, subject ? 1 : 0);
     if (subject) assert_string_equal(find(&pf.findings, code)->subject, subject);
     lf_preflight_fini(&pf);

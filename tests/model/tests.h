@@ -8,6 +8,7 @@ int test_check(void);
 int test_config(void);
 int test_config_rope(void);
 int test_outline(void);
+int test_overrides(void);
 int test_preflight(void);
 int test_rope(void);
 int test_table(void);

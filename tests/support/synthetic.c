@@ -30,7 +30,7 @@ void synthetic_begin(synthetic *s, const char *config_text)
     write_file(s, "config.json", config_text, strlen(config_text));
     json_t *json = NULL;
     lf_error err = {0};
-    if (lf_config_load(&s->config, &json, s->folder, &err)) fail_msg("%s", err.message);
+    if (lf_config_load(&s->config, &json, s->folder, NULL, &err)) fail_msg("%s", err.message);
     json_decref(json);
 }
 
@@ -112,7 +112,7 @@ void opened_init(opened *o, const char *folder)
 {
     lf_error err = {0};
     *o = (opened){.findings = LF_FINDINGS_INIT};
-    if (lf_config_load(&o->config, &o->config_json, folder, &err)) fail_msg("%s", err.message);
+    if (lf_config_load(&o->config, &o->config_json, folder, NULL, &err)) fail_msg("%s", err.message);
     if (lf_checkpoint_open(&o->checkpoint, folder, &o->findings, &err)) fail_msg("%s", err.message);
     if (lf_quant_open(&o->quant, o->checkpoint, o->config_json, &o->findings, &err)) fail_msg("%s", err.message);
 }
