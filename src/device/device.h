@@ -65,24 +65,28 @@ typedef struct lf_norm_args {
     float eps;
 } lf_norm_args;
 
-// Rotates the first rotary_dim elements of each head, halves paired (element i with i + rotary_dim / 2), in place.
+// Rotates the first rotary_dim elements of each head in place: halves are paired (element i with i + rotary_dim / 2), or
+// neighbours (2 i with 2 i + 1).
 typedef struct lf_rope_args {
     lf_dptr x; // bf16 [n_tok, n_head, d_head] inside rows of x_stride
     size_t x_stride;
     size_t n_tok, n_head, d_head, rotary_dim;
     lf_dptr positions; // int32 [n_tok]
     lf_dptr cos_sin;   // f32 [n_position, rotary_dim]: cos in the first half of a row, sin in the second, already scaled
+    bool is_interleaved; // neighbours are paired
 } lf_rope_args;
 
-// The paged KV cache of one layer: two arrays [n_block, n_kv_head, block_size, d_head] bf16.
+// The paged KV cache of one layer: two arrays [n_block, n_kv_head, block_size, d_head] bf16. Latent attention keeps one
+// array, `values` is null: a value is the first d_value elements of its key.
 typedef struct lf_kv_layer {
     lf_dptr keys, values;
     size_t block_size, n_kv_head, d_head;
+    size_t d_value; // d_head where values have an array of their own
 } lf_kv_layer;
 
 // Stores k and v of each token at its slot (block * block_size + offset in block); slot -1 stores nothing.
 typedef struct lf_kv_store_args {
-    lf_dptr k, v;    // bf16 [n_tok, n_kv_head, d_head] inside rows of `stride`
+    lf_dptr k, v;    // bf16 [n_tok, n_kv_head, d_head] inside rows of `stride`; v: null where values are part of keys
     size_t stride;
     size_t n_tok;
     lf_dptr slots;   // int32 [n_tok]
@@ -95,7 +99,7 @@ typedef struct lf_kv_store_args {
 typedef struct lf_attention_args {
     lf_dptr q; // bf16 [n_tok, n_head, d_head] inside rows of q_stride
     size_t q_stride;
-    lf_dptr out; // bf16 [n_tok, n_head * d_head] inside rows of out_stride
+    lf_dptr out; // bf16 [n_tok, n_head * d_value] inside rows of out_stride
     size_t out_stride;
     size_t n_tok, n_seq, n_head;
     size_t first_kv_head, n_kv_head; // of the cache's: those that the query heads read, n_head / n_kv_head each
@@ -108,6 +112,22 @@ typedef struct lf_attention_args {
     float scale;
     int64_t sliding_window; // 0: none; else a query sees the last sliding_window positions
 } lf_attention_args;
+
+// Every head has a matrix of its own: y[t, h] = W[h] x[t, h], or W[h]^T x[t, h], accumulated in float32. It brings queries
+// into the space of a latent cache and results back out of it (DeepSeek-V2, arXiv 2405.04434, section 2.1.2: W_UK is absorbed
+// into the queries, W_UV follows the sum), so that the cache is never expanded to keys and values of heads.
+typedef struct lf_head_product_args {
+    lf_dptr weight;       // bf16: W[h] is [n_row, n_col], row-major without gaps, head_stride elements behind W[h - 1]
+    size_t head_stride;
+    size_t n_row, n_col;
+    bool is_transposed;   // W^T: n_row elements become n_col; else n_col become n_row
+    lf_dptr x;            // bf16: head h of token t begins at t * x_stride + h * x_head_stride
+    size_t x_stride, x_head_stride;
+    lf_dptr y;            // bf16, likewise
+    size_t y_stride, y_head_stride;
+    size_t n_tail;        // elements behind those of x that follow those of y as they are
+    size_t n_tok, n_head;
+} lf_head_product_args;
 
 // y[t, i] = silu(x[t, i]) * x[t, d + i].
 typedef struct lf_silu_mul_args {
@@ -288,6 +308,7 @@ struct lf_device_ops {
     lf_status (*rope)(lf_device *device, const lf_rope_args *args, lf_error *err);
     lf_status (*kv_store)(lf_device *device, const lf_kv_store_args *args, lf_error *err);
     lf_status (*attention)(lf_device *device, const lf_attention_args *args, lf_error *err);
+    lf_status (*head_product)(lf_device *device, const lf_head_product_args *args, lf_error *err);
     lf_status (*silu_mul)(lf_device *device, const lf_silu_mul_args *args, lf_error *err);
     lf_status (*embed)(lf_device *device, const lf_embed_args *args, lf_error *err);
     lf_status (*gather)(lf_device *device, const lf_gather_args *args, lf_error *err);

@@ -99,7 +99,7 @@ static void bench_attention(const bench *b, size_t n_tok, size_t length)
     int32_t *table = malloc(n_block * sizeof *table);
     if (!table) die("out of memory");
     for (size_t i = 0; i < n_block; i++) table[i] = (int32_t)i;
-    lf_kv_layer kv = {b->cache, lf_dptr_at(b->cache, n_block * BLOCK * KV_HEADS * D * 2), BLOCK, KV_HEADS, D};
+    lf_kv_layer kv = {b->cache, lf_dptr_at(b->cache, n_block * BLOCK * KV_HEADS * D * 2), BLOCK, KV_HEADS, D, D};
     lf_attention_args args = {.q = b->x,
                               .q_stride = HEADS * D,
                               .out = b->y,

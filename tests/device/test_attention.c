@@ -9,10 +9,13 @@
 
 typedef struct problem {
     size_t n_head, n_kv_head, d, block_size, n_seq;
+    size_t d_latent; // not 0: values are the first d_latent elements of keys
     size_t length[4], n_query[4];
     int64_t window;
     lf_bf16 *q[4], *k[4], *v[4]; // contiguous: [length, heads, d]; queries are those of the last n_query positions
 } problem;
+
+static size_t value_width(const problem *p) { return p->d_latent ? p->d_latent : p->d; }
 
 static lf_bf16 *random_rows(test_random *random, size_t n)
 {
@@ -28,7 +31,7 @@ static void make(problem *p, uint64_t seed)
     for (size_t s = 0; s < p->n_seq; s++) {
         p->q[s] = random_rows(&random, p->length[s] * p->n_head * p->d);
         p->k[s] = random_rows(&random, p->length[s] * p->n_kv_head * p->d);
-        p->v[s] = random_rows(&random, p->length[s] * p->n_kv_head * p->d);
+        p->v[s] = p->d_latent ? NULL : random_rows(&random, p->length[s] * p->n_kv_head * p->d);
     }
 }
 
@@ -44,7 +47,7 @@ static void unmake(problem *p)
 // Runs the device on the problem; returns the outputs, sequence after sequence, malloced.
 static lf_bf16 *run_on(lf_device *device, const problem *p)
 {
-    size_t q_row = p->n_head * p->d, kv_row = p->n_kv_head * p->d, q_stride = q_row + 7, table_stride = 0, n_block = 1,
+    size_t q_row = p->n_head * p->d, out_row = p->n_head * value_width(p), kv_row = p->n_kv_head * p->d, q_stride = q_row + 7, table_stride = 0, n_block = 1,
            n_tok = 0;
     for (size_t s = 0; s < p->n_seq; s++) {
         size_t need = (p->length[s] + p->block_size - 1) / p->block_size;
@@ -58,9 +61,13 @@ static lf_bf16 *run_on(lf_device *device, const problem *p)
             values = reserve(n_block * p->block_size * kv_row * 2);
     // What nobody owns is poison.
     memset(keys.address, 0xff, n_block * p->block_size * kv_row * 2);
-    memset(values.address, 0xff, n_block * p->block_size * kv_row * 2);
-    lf_dptr q = reserve(n_tok * q_stride * 2), out = reserve(n_tok * q_row * 2);
-    lf_kv_layer kv = {keys, values, p->block_size, p->n_kv_head, p->d};
+    if (p->d_latent) {
+        release(values);
+        values.address = NULL;
+    }
+    if (values.address) memset(values.address, 0xff, n_block * p->block_size * kv_row * 2);
+    lf_dptr q = reserve(n_tok * q_stride * 2), out = reserve(n_tok * out_row * 2);
+    lf_kv_layer kv = {keys, values, p->block_size, p->n_kv_head, p->d, value_width(p)};
     size_t next = n_block; // blocks from the back, so that tables are not the identity
     for (size_t s = 0; s < p->n_seq; s++) {
         lengths[s] = (int32_t)p->length[s];
@@ -84,7 +91,7 @@ static lf_bf16 *run_on(lf_device *device, const problem *p)
     lf_attention_args args = {.q = q,
                               .q_stride = q_stride,
                               .out = out,
-                              .out_stride = q_row,
+                              .out_stride = out_row,
                               .n_tok = n_tok,
                               .n_seq = p->n_seq,
                               .n_head = p->n_head,
@@ -98,8 +105,8 @@ static lf_bf16 *run_on(lf_device *device, const problem *p)
                               .scale = 1 / sqrtf((float)p->d),
                               .sliding_window = p->window};
     assert_int_equal(device->ops->attention(device, &args, NULL), LF_OK);
-    lf_bf16 *result = malloc(n_tok * q_row * 2);
-    memcpy(result, out.address, n_tok * q_row * 2);
+    lf_bf16 *result = malloc(n_tok * out_row * 2);
+    memcpy(result, out.address, n_tok * out_row * 2);
     free(tables);
     release(keys);
     release(values);
@@ -122,10 +129,11 @@ static void expect_row(const problem *p, size_t s, size_t position, size_t head,
         max = fmax(max, score[j]);
     }
     for (size_t j = first; j <= position; j++) total += score[j] = exp(score[j] - max);
-    for (size_t i = 0; i < p->d; i++) {
+    const lf_bf16 *values = p->d_latent ? p->k[s] : p->v[s];
+    for (size_t i = 0; i < value_width(p); i++) {
         double value = 0;
         for (size_t j = first; j <= position; j++) {
-            value += score[j] / total * (double)lf_bf16_to_f32(p->v[s][(j * p->n_kv_head + kv_head) * p->d + i]);
+            value += score[j] / total * (double)lf_bf16_to_f32(values[(j * p->n_kv_head + kv_head) * p->d + i]);
         }
         test_assert_close(lf_bf16_to_f32(out[i]), (float)value, 0.52f, 2e-6f, "attention", i);
     }
@@ -137,7 +145,7 @@ static void check(const problem *p)
     lf_bf16 *out = run_on(test_device(), p), *row = out;
     for (size_t s = 0; s < p->n_seq; s++) {
         for (size_t t = 0; t < p->n_query[s]; t++) {
-            for (size_t h = 0; h < p->n_head; h++, row += p->d)
+            for (size_t h = 0; h < p->n_head; h++, row += value_width(p))
                 expect_row(p, s, p->length[s] - p->n_query[s] + t, h, row);
         }
     }
@@ -199,7 +207,7 @@ static void reads_long_contexts_split_over_threads(void **state)
 // The outputs of `p`'s sequence 0 for its last n_query positions, computed in steps of `step` tokens.
 static lf_bf16 *in_steps(lf_device *device, const problem *p, size_t step)
 {
-    size_t row = p->n_head * p->d, n = p->n_query[0], begin = p->length[0] - n;
+    size_t row = p->n_head * value_width(p), n = p->n_query[0], begin = p->length[0] - n;
     lf_bf16 *all = malloc(n * row * 2);
     for (size_t t = 0; t < n; t += step) {
         problem part = *p;
@@ -213,12 +221,30 @@ static lf_bf16 *in_steps(lf_device *device, const problem *p, size_t step)
     return all;
 }
 
-static void bits_depend_on_the_context_only(void **state)
+// One latent for all heads, fewer and more of them than there is scratch for at a time, and numbers of them that cannot be
+// cut evenly.
+static void attends_to_latents(void **state)
 {
-    problem p = {
-        .n_head = 8, .n_kv_head = 2, .d = 64, .block_size = 16, .n_seq = 1, .length = {1300}, .n_query = {150}};
+    static const size_t heads[] = {4, 7, 64, 128, 97, 200}, keys[][2] = {{28, 20}, {136, 128}, {576, 512}};
+    for (size_t i = 0; i < 6; i++) {
+        problem p = {.n_head = heads[i],
+                     .n_kv_head = 1,
+                     .d = keys[i % 3][0],
+                     .d_latent = keys[i % 3][1],
+                     .block_size = i % 2 ? 16 : 7,
+                     .n_seq = 4,
+                     .length = {1, 700, 77, 66},
+                     .n_query = {1, 1, 5, 3}};
+        make(&p, 500 + i);
+        check(&p);
+        unmake(&p);
+    }
+}
+
+static void expect_same_bits(problem p)
+{
     make(&p, 400);
-    size_t bytes = p.n_query[0] * p.n_head * p.d * 2;
+    size_t bytes = p.n_query[0] * p.n_head * value_width(&p) * 2;
     lf_bf16 *alone = in_steps(test_device(), &p, 1);
     static const size_t steps[] = {2, 7, 64, 150};
     for (size_t i = 0; i < 4; i++) {
@@ -231,9 +257,10 @@ static void bits_depend_on_the_context_only(void **state)
     lf_bf16 *out = in_steps(test_device(), &other, 150);
     assert_memory_equal(alone, out, bytes);
     free(out);
-    problem batch = {.n_head = 8,
-                     .n_kv_head = 2,
-                     .d = 64,
+    problem batch = {.n_head = p.n_head,
+                     .n_kv_head = p.n_kv_head,
+                     .d = p.d,
+                     .d_latent = p.d_latent,
                      .block_size = 16,
                      .n_seq = 3,
                      .length = {1300, 900, 31},
@@ -253,12 +280,35 @@ static void bits_depend_on_the_context_only(void **state)
     unmake(&p);
 }
 
+static void bits_depend_on_the_context_only(void **state)
+{
+    expect_same_bits((problem){
+        .n_head = 8, .n_kv_head = 2, .d = 64, .block_size = 16, .n_seq = 1, .length = {1300}, .n_query = {150}});
+    expect_same_bits((problem){.n_head = 5,
+                               .n_kv_head = 1,
+                               .d = 72,
+                               .d_latent = 64,
+                               .block_size = 16,
+                               .n_seq = 1,
+                               .length = {1300},
+                               .n_query = {150}});
+    expect_same_bits((problem){.n_head = 100,
+                               .n_kv_head = 1,
+                               .d = 40,
+                               .d_latent = 32,
+                               .block_size = 16,
+                               .n_seq = 1,
+                               .length = {1300},
+                               .n_query = {150}});
+}
+
 int test_attention(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_double_precision),
         cmocka_unit_test(skips_sequences_without_queries),
         cmocka_unit_test(reads_long_contexts_split_over_threads),
+        cmocka_unit_test(attends_to_latents),
         cmocka_unit_test(bits_depend_on_the_context_only),
     };
     return cmocka_run_group_tests_name("attention", tests, NULL, NULL);

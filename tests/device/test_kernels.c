@@ -365,13 +365,15 @@ static void rows_agree_for_every_length(void **state)
             assert_rows_close(y[0], y[1], LONGEST + SLACK, "norm");
             for (int i = 0; i < 2; i++) kernels[i]->gate(y[i] + 3, x + 1, up + 5, n);
             assert_rows_close(y[0], y[1], LONGEST + SLACK, "gate");
-            for (int i = 0; i < 2; i++) {
-                memcpy(y[i], start, sizeof start);
-                kernels[i]->rotate(y[i] + 1, weight, n / 2);
-            }
-            for (size_t j = 0; j < LONGEST + SLACK; j++) {
-                // Products may cancel: the unit is that of the larger product.
-                test_assert_close(lf_bf16_to_f32(y[0][j]), lf_bf16_to_f32(y[1][j]), 1, 1e-6f, "rotate", j);
+            for (int pairs = 0; pairs < 2; pairs++) {
+                for (int i = 0; i < 2; i++) {
+                    memcpy(y[i], start, sizeof start);
+                    (pairs ? kernels[i]->rotate_pairs : kernels[i]->rotate)(y[i] + 1, weight, n / 2);
+                }
+                for (size_t j = 0; j < LONGEST + SLACK; j++) {
+                    // Products may cancel: the unit is that of the larger product.
+                    test_assert_close(lf_bf16_to_f32(y[0][j]), lf_bf16_to_f32(y[1][j]), 1, 1e-6f, "rotate", j);
+                }
             }
         }
     }

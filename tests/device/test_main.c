@@ -6,7 +6,7 @@
 int main(void)
 {
     int failed = test_memory() + test_kernels() + test_linear() + test_rowwise() + test_attention() + test_sample() +
-                 test_logprob() + test_route() + test_experts() + test_shared();
+                 test_logprob() + test_route() + test_experts() + test_head_product() + test_shared();
     test_device_close();
     return failed ? 1 : 0;
 }

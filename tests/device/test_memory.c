@@ -120,7 +120,7 @@ static void step(lf_dptr x, lf_dptr y, lf_dptr cache, const lf_weight *weight, c
     for (int i = 0; i < LENGTH / 16; i++) table[i] = i;
     for (size_t i = 0; i < n_tok; i++) slots[i] = (int32_t)(LENGTH - n_tok + i);
     start[1] = (int32_t)n_tok;
-    lf_kv_layer kv = {cache, lf_dptr_at(cache, LENGTH * 2 * D * 2), 16, 2, D};
+    lf_kv_layer kv = {cache, lf_dptr_at(cache, LENGTH * 2 * D * 2), 16, 2, D, D};
     lf_linear_args linear = {.weight = weight, .x = x, .x_stride = 256, .y = y, .y_stride = 256, .n_tok = n_tok};
     lf_norm_args norm = {
         .x = x, .x_stride = 256, .weight = {ones}, .y = y, .y_stride = 256, .n_tok = n_tok, .n_group = 1, .d = 256};

@@ -85,7 +85,7 @@ static void adds_the_residual(void **state)
     release(y);
 }
 
-static void rotates_halves(void **state)
+static void expect_rotation(bool is_interleaved)
 {
     test_random random = {3};
     static const size_t shapes[][2] = {{24, 24}, {64, 64}, {80, 40}, {128, 128}, {96, 2}, {128, 18}};
@@ -102,18 +102,20 @@ static void rotates_halves(void **state)
                              .d_head = d,
                              .rotary_dim = rotary,
                              .positions = {positions},
-                             .cos_sin = {table}};
+                             .cos_sin = {table},
+                             .is_interleaved = is_interleaved};
         assert_int_equal(test_device()->ops->rope(test_device(), &args, NULL), LF_OK);
         for (size_t t = 0; t < n_tok; t++) {
             for (size_t h = 0; h < n_head; h++) {
                 size_t base = t * stride + h * d, half = rotary / 2;
                 const float *row = table + (size_t)positions[t] * rotary;
                 for (size_t j = 0; j < half; j++) {
-                    double a = (double)at(before, base + j), b = (double)at(before, base + half + j);
+                    size_t first = base + (is_interleaved ? 2 * j : j);
+                    size_t second = is_interleaved ? first + 1 : first + half;
+                    double a = (double)at(before, first), b = (double)at(before, second);
                     double c = (double)row[j], s = (double)row[half + j];
-                    test_assert_close(at(x, base + j), (float)(a * c - b * s), 0.51f, 1e-6f, "rope", base + j);
-                    test_assert_close(at(x, base + half + j), (float)(b * c + a * s), 0.51f, 1e-6f, "rope",
-                                      base + half + j);
+                    test_assert_close(at(x, first), (float)(a * c - b * s), 0.51f, 1e-6f, "rope", first);
+                    test_assert_close(at(x, second), (float)(b * c + a * s), 0.51f, 1e-6f, "rope", second);
                 }
                 for (size_t j = rotary; j < d; j++) assert_true(at(x, base + j) == at(before, base + j));
             }
@@ -124,6 +126,10 @@ static void rotates_halves(void **state)
     }
 }
 
+static void rotates_halves(void **state) { expect_rotation(false); }
+
+static void rotates_neighbours(void **state) { expect_rotation(true); }
+
 static void stores_keys_and_values_at_slots(void **state)
 {
     test_random random = {4};
@@ -132,7 +138,7 @@ static void stores_keys_and_values_at_slots(void **state)
     lf_dptr keys = reserve(n_block * n_kv_head * block_size * d * 2),
             values = reserve(n_block * n_kv_head * block_size * d * 2);
     int32_t slots[] = {14, -1, 0, 7};
-    lf_kv_layer kv = {keys, values, block_size, n_kv_head, d};
+    lf_kv_layer kv = {keys, values, block_size, n_kv_head, d, d};
     lf_kv_store_args args = {rows, lf_dptr_at(rows, n_kv_head * d * 2), stride, n_tok, {slots}, kv};
     assert_int_equal(test_device()->ops->kv_store(test_device(), &args, NULL), LF_OK);
     for (size_t slot = 0; slot < n_block * block_size; slot++) {
@@ -192,6 +198,7 @@ int test_rowwise(void)
         cmocka_unit_test(norms_groups_in_place),
         cmocka_unit_test(adds_the_residual),
         cmocka_unit_test(rotates_halves),
+        cmocka_unit_test(rotates_neighbours),
         cmocka_unit_test(stores_keys_and_values_at_slots),
         cmocka_unit_test(gates),
         cmocka_unit_test(gathers_rows),

@@ -17,6 +17,7 @@
 
 int test_attention(void);
 int test_experts(void);
+int test_head_product(void);
 int test_kernels(void);
 int test_linear(void);
 int test_logprob(void);

@@ -20,7 +20,9 @@ typedef struct attention_job {
     const lf_attention_args *args;
     const lf_attention_tile *tiles;
     size_t n_tile;
-    size_t group;     // query heads of one KV head
+    size_t n_alias;   // so many KV heads in a row are one in the cache; see cut_group
+    size_t n_kv_head; // aliases counted
+    size_t group;     // query heads of one of these
     size_t heads;     // KV heads of one piece of work; their rows of the cache lie side by side
     size_t n_range;   // pieces that all KV heads are cut into
     size_t n_segment; // > 0: segments are pieces of work of their own, partial results go to parts_pages
@@ -37,7 +39,8 @@ typedef struct tile_work {
     size_t kv_head, n_kv_head; // more than one when the tile has few rows, all of which fit
     size_t first_row,
         n_row;        // of one head: rows [first_row, first_row + n_row / n_kv_head) of the tile's tokens * group
-    size_t d, stride; // d_head; row stride of query, part and total
+    size_t d, d_value; // of a key, of a value
+    size_t stride;     // of rows of query, part and total
     bool is_tiled;    // the query is in groups, rows are padded to whole groups
 } tile_work;
 
@@ -57,18 +60,18 @@ static int64_t window_start(const lf_attention_args *args, int64_t position)
     return window > 0 && position + 1 > window ? position + 1 - window : 0;
 }
 
-// Element offset of row r in q or out, whose rows are `stride` elements apart.
-static size_t row_offset(const tile_work *work, size_t r, size_t stride)
+// Element offset of row r in q or out, whose rows are `stride` elements apart and whose heads have d elements.
+static size_t row_offset(const tile_work *work, size_t r, size_t stride, size_t d)
 {
     size_t row = work->first_row + r % head_rows(work), group = work->job->group;
     size_t head = (work->kv_head + r / head_rows(work)) * group + row % group;
-    return ((size_t)work->tile->first_tok + row / group) * stride + head * work->d;
+    return ((size_t)work->tile->first_tok + row / group) * stride + head * d;
 }
 
 static const lf_bf16 *query_row(const tile_work *work, size_t r)
 {
     const lf_attention_args *args = work->job->args;
-    return (const lf_bf16 *)args->q.address + row_offset(work, r, args->q_stride);
+    return (const lf_bf16 *)args->q.address + row_offset(work, r, args->q_stride, work->d);
 }
 
 static size_t even(size_t d) { return d + d % 2; }
@@ -120,7 +123,7 @@ static size_t cache_offset(const tile_work *work, size_t head, int64_t position)
         (const int32_t *)args->block_tables.address + (size_t)work->tile->sequence * args->block_table_stride;
     int32_t block = table[at / kv->block_size];
     assert(block >= 0);
-    size_t kv_head = work->job->args->first_kv_head + work->kv_head + head;
+    size_t kv_head = args->first_kv_head + (work->kv_head + head) / work->job->n_alias;
     return (((size_t)block * kv->n_kv_head + kv_head) * kv->block_size + at % kv->block_size) * kv->d_head;
 }
 
@@ -143,6 +146,7 @@ static void find_rows(const tile_work *work, size_t head, int64_t base, int64_t 
 {
     static const lf_bf16 zeros[LF_MAX_D_HEAD] = {0};
     const lf_kv_layer *kv = &work->job->args->kv;
+    const lf_bf16 *keys = kv->keys.address, *values = lf_dptr_is_null(kv->values) ? keys : kv->values.address;
     out->head = head;
     out->base = base;
     begin = LF_MAX(begin, base);
@@ -154,8 +158,8 @@ static void find_rows(const tile_work *work, size_t head, int64_t base, int64_t 
         run = run_length(work, at, end);
         size_t offset = cache_offset(work, head, at), place = (size_t)(at - base);
         for (size_t i = 0; i < (size_t)run; i++) {
-            out->keys[place + i] = (const lf_bf16 *)kv->keys.address + offset + i * work->d;
-            out->values[place + i] = (const lf_bf16 *)kv->values.address + offset + i * work->d;
+            out->keys[place + i] = keys + offset + i * work->d;
+            out->values[place + i] = values + offset + i * work->d;
         }
     }
 }
@@ -204,7 +208,7 @@ static void soften_rows(const tile_work *work, const chunk_rows *rows)
                                                          .m = &scratch->part_m[r],
                                                          .l = &scratch->part_l[r],
                                                          .out = scratch->part + r * work->stride,
-                                                         .n_out = work->d});
+                                                         .n_out = work->d_value});
     }
 }
 
@@ -221,10 +225,10 @@ static void multiply_values(const tile_work *work, const chunk_rows *rows)
                                         .x_stride = LF_KEY_CHUNK,
                                         .n_tok = head_rows(work),
                                         .rows = rows->values,
-                                        .d = work->d});
+                                        .d = work->d_value});
         return;
     }
-    kernels->widen_rows(scratch->value_strips, rows->values, LF_KEY_CHUNK, work->d);
+    kernels->widen_rows(scratch->value_strips, rows->values, LF_KEY_CHUNK, work->d_value);
     kernels->multiply_tiles(&(lf_tiles_args){.sum = scratch->part,
                                              .sum_stride = work->stride,
                                              .x = scratch->score,
@@ -232,7 +236,7 @@ static void multiply_values(const tile_work *work, const chunk_rows *rows)
                                              .n_group = n_group(work),
                                              .strips = scratch->value_strips,
                                              .n_col = LF_KEY_CHUNK,
-                                             .n_strip = (work->d + LF_STRIP_ROWS - 1) / LF_STRIP_ROWS});
+                                             .n_strip = (work->d_value + LF_STRIP_ROWS - 1) / LF_STRIP_ROWS});
 }
 
 // part, part_m, part_l of the keys of one segment. false when no row of the tile sees any of them.
@@ -287,9 +291,9 @@ static void store_total(const tile_work *work)
     for (size_t r = 0; r < work->n_row; r++) {
         float *total = work->scratch->total + r * work->stride;
         float inverse = 1 / work->scratch->total_l[r];
-        for (size_t i = 0; i < work->d; i++) total[i] *= inverse;
-        lf_bf16 *out = (lf_bf16 *)args->out.address + row_offset(work, r, args->out_stride);
-        work->job->cpu->kernels.narrow(out, total, NULL, work->d);
+        for (size_t i = 0; i < work->d_value; i++) total[i] *= inverse;
+        lf_bf16 *out = (lf_bf16 *)args->out.address + row_offset(work, r, args->out_stride, work->d_value);
+        work->job->cpu->kernels.narrow(out, total, NULL, work->d_value);
     }
 }
 
@@ -302,8 +306,9 @@ static tile_work work_of(const attention_job *job, size_t item, int thread)
         .tile = &job->tiles[job->n_tile - 1 - item / job->n_range],
         .scratch = lf__thread_scratch(job->cpu, thread),
         .kv_head = kv_head,
-        .n_kv_head = LF_MIN(job->heads, job->args->n_kv_head - kv_head),
+        .n_kv_head = LF_MIN(job->heads, job->n_kv_head - kv_head),
         .d = d,
+        .d_value = job->args->kv.d_value,
         .stride = (d + LF_PANEL_ROWS - 1) / LF_PANEL_ROWS * LF_PANEL_ROWS,
     };
 }
@@ -325,7 +330,7 @@ static void whole_tiles(void *ctx, size_t begin, size_t end, int thread)
                 lf_thread_scratch *s = work.scratch;
                 for (size_t r = 0; r < work.n_row; r++) {
                     fold(s->total + r * work.stride, &s->total_m[r], &s->total_l[r], s->part + r * work.stride,
-                         s->part_m[r], s->part_l[r], work.d);
+                         s->part_m[r], s->part_l[r], work.d_value);
                 }
             }
             store_total(&work);
@@ -352,7 +357,7 @@ static void split_segments(void *ctx, size_t begin, size_t end, int thread)
         for (size_t r = 0; r < work.n_row; r++, part += work.stride + 2) {
             part[0] = seen ? work.scratch->part_m[r] : -INFINITY;
             part[1] = work.scratch->part_l[r];
-            if (seen) memcpy(part + 2, work.scratch->part + r * work.stride, work.d * sizeof *part);
+            if (seen) memcpy(part + 2, work.scratch->part + r * work.stride, work.d_value * sizeof *part);
         }
     }
 }
@@ -368,7 +373,7 @@ static void join_segments(void *ctx, size_t begin, size_t end, int thread)
         for (size_t segment = 0; segment < job->n_segment; segment++) {
             const float *part = part_of(job, item, segment, work.stride);
             for (size_t r = 0; r < work.n_row; r++, part += work.stride + 2) {
-                fold(s->total + r * work.stride, &s->total_m[r], &s->total_l[r], part + 2, part[0], part[1], work.d);
+                fold(s->total + r * work.stride, &s->total_m[r], &s->total_l[r], part + 2, part[0], part[1], work.d_value);
             }
         }
         store_total(&work);
@@ -409,7 +414,7 @@ static size_t most_rows(const attention_job *job)
 // leave the threads evenly loaded.
 static void choose_heads(attention_job *job)
 {
-    size_t n_kv_head = job->args->n_kv_head, n_thread = (size_t)job->cpu->n_thread, rows = most_rows(job);
+    size_t n_kv_head = job->n_kv_head, n_thread = (size_t)job->cpu->n_thread, rows = most_rows(job);
     size_t most = rows < FEWEST_ROWS ? LF_MIN(n_kv_head, LF_QUERY_ROWS / LF_MAX(rows, (size_t)1)) : 1;
     size_t n_range = (n_kv_head + most - 1) / most;
     while (n_range < n_kv_head && job->n_tile * n_range < 4 * n_thread && job->n_tile * n_range % n_thread) n_range++;
@@ -429,6 +434,19 @@ static void choose_split(attention_job *job, size_t max_context)
     job->part_rows = rows;
 }
 
+// More query heads of one KV head than there is scratch for (a latent has all of them) are cut in equal groups, as if each
+// had a KV head of its own: pieces that threads can share, and of which the keys can be split.
+static void cut_group(attention_job *job)
+{
+    enum { MOST_ALIASES = 16 };
+    size_t group = job->args->n_head / job->args->n_kv_head, n = 1;
+    while (group > n * LF_QUERY_ROWS && n < MOST_ALIASES) n++;
+    while (group % n != 0 && n < MOST_ALIASES) n++;
+    job->n_alias = group % n == 0 ? n : 1; // else whole_tiles takes the rows one piece after the other
+    job->n_kv_head = job->args->n_kv_head * job->n_alias;
+    job->group = group / job->n_alias;
+}
+
 lf_status lf__cpu_attention(lf_device *device, const lf_attention_args *args, lf_error *err)
 {
     enum { SERIAL_WORK = 1 << 18 }; // multiply-adds that are done before another thread has woken
@@ -439,8 +457,9 @@ lf_status lf__cpu_attention(lf_device *device, const lf_attention_args *args, lf
                             kv->d_head, LF_MAX_D_HEAD);
     }
     assert(args->n_head % args->n_kv_head == 0 && args->first_kv_head + args->n_kv_head <= kv->n_kv_head);
-    attention_job job = {
-        .cpu = cpu, .args = args, .tiles = cpu->tiles_pages.address, .group = args->n_head / args->n_kv_head};
+    assert(lf_dptr_is_null(kv->values) ? kv->d_value <= kv->d_head : kv->d_value == kv->d_head);
+    attention_job job = {.cpu = cpu, .args = args, .tiles = cpu->tiles_pages.address};
+    cut_group(&job);
     size_t max_context = 0;
     uint64_t work = 0;
     job.n_tile = cut_tiles(cpu, args, job.group, &max_context, &work);

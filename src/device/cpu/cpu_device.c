@@ -89,6 +89,7 @@ static const struct lf_device_ops operators = {
     .rope = lf__cpu_rope,
     .kv_store = lf__cpu_kv_store,
     .attention = lf__cpu_attention,
+    .head_product = lf__cpu_head_product,
     .silu_mul = lf__cpu_silu_mul,
     .embed = lf__cpu_embed,
     .gather = lf__cpu_gather,

@@ -14,7 +14,7 @@
 
 enum {
     LF_WEIGHT_COLUMN_GROUP = 32, // columns of a matrix are padded to a multiple of it
-    LF_MAX_D_HEAD = 512,    // longest head that attention has scratch for
+    LF_MAX_D_HEAD = 576,    // longest head that attention has scratch for: a latent of 512 and 64 that rotate
     LF_QUERY_ROWS = 96,     // (token, head) pairs that attention works on at a time; whole groups
     LF_MANY_TOKENS = 32,    // from so many on, a linear layer works on tiles (linear_tiles.c)
     LF_TOKEN_BLOCK = 258,   // tokens that share one pass over a panel; whole groups
@@ -53,7 +53,8 @@ enum {
     LF_SUM_ELEMENTS = LF_MAX(LF_TOKEN_BLOCK, LF_ITEM_PANELS * LF_LINEAR_TOKENS) * LF_PANEL_ROWS,
 };
 
-// What one thread works in. Attention: a tile of query rows against chunks of keys; see attention.c.
+// What one thread works in. Attention: a tile of query rows against chunks of keys; see attention.c. head_product works in
+// the same.
 typedef struct lf_thread_scratch {
     _Alignas(64) float sum[LF_SUM_ELEMENTS];
     _Alignas(64) float strips[LF_TILE_COLUMNS * LF_PANEL_ROWS];
@@ -147,6 +148,8 @@ lf_status lf__cpu_experts(lf_device *device, const lf_experts_args *args, lf_err
 bool lf__cpu_experts_scratch(size_t n_tok, size_t n_active, size_t n_held, size_t d, size_t d_ff, size_t *out);
 // attention.c
 lf_status lf__cpu_attention(lf_device *device, const lf_attention_args *args, lf_error *err);
+// head_product.c
+lf_status lf__cpu_head_product(lf_device *device, const lf_head_product_args *args, lf_error *err);
 // sample.c, logprob.c
 lf_status lf__cpu_sample_reserve(lf_cpu_device *cpu, lf_error *err);
 lf_status lf__cpu_logprobs(lf_device *device, lf_dptr logits, size_t stride, size_t n_vocab, size_t n_row,

@@ -123,7 +123,7 @@ typedef struct lf_dots_args {
 // expand: bf16 to f32, exact. narrow: f32 (+ bias unless NULL) to bf16, nearest even.
 // square_sum: the sum of x^2. scale: y = x * factor * weight; y may be x.
 // norm: one group of d elements, by the two above; see lf_norm_args. residual may be NULL. y may be x.
-// rotate: one head: x[i], x[i + half] turned by cos_sin[i], cos_sin[half + i].
+// rotate: one head: x[i], x[i + half] turned by cos_sin[i], cos_sin[half + i]. rotate_pairs: x[2 i], x[2 i + 1] likewise.
 // gate: y = silu(gate) * up.
 // add_scaled: y += factor * x.
 

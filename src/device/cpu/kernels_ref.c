@@ -192,6 +192,16 @@ void lf_rotate__ref(lf_bf16 *head, const float *cos_sin, size_t half)
     }
 }
 
+void lf_rotate_pairs__ref(lf_bf16 *head, const float *cos_sin, size_t half)
+{
+    for (size_t i = 0; i < half; i++) {
+        float a = lf_bf16_to_f32(head[2 * i]), b = lf_bf16_to_f32(head[2 * i + 1]);
+        float c = cos_sin[i], s = cos_sin[half + i];
+        head[2 * i] = lf_bf16_from_f32(a * c - b * s);
+        head[2 * i + 1] = lf_bf16_from_f32(b * c + a * s);
+    }
+}
+
 void lf_gate__ref(lf_bf16 *y, const lf_bf16 *gate, const lf_bf16 *up, size_t d)
 {
     for (size_t i = 0; i < d; i++) {

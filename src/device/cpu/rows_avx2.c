@@ -89,6 +89,29 @@ void lf_rotate__avx2(lf_bf16 *head, const float *cos_sin, size_t half)
     }
 }
 
+// A vector of eight pairs is two vectors of float32 after a shift and a mask, and the results go back the same way.
+void lf_rotate_pairs__avx2(lf_bf16 *head, const float *cos_sin, size_t half)
+{
+    const __m256i high = _mm256_set1_epi32((int)0xffff0000u);
+    size_t i = 0;
+    for (; i + 8 <= half; i += 8) {
+        __m256i pairs = _mm256_loadu_si256((const __m256i *)(const void *)(head + 2 * i));
+        __m256 a = _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
+        __m256 b = _mm256_castsi256_ps(_mm256_and_si256(pairs, high));
+        __m256 c = _mm256_loadu_ps(cos_sin + i), s = _mm256_loadu_ps(cos_sin + half + i);
+        __m256i first = lf_v8_round_bf16(_mm256_fmsub_ps(a, c, _mm256_mul_ps(b, s)));
+        __m256i second = lf_v8_round_bf16(_mm256_fmadd_ps(b, c, _mm256_mul_ps(a, s)));
+        _mm256_storeu_si256((__m256i *)(void *)(head + 2 * i),
+                            _mm256_or_si256(first, _mm256_slli_epi32(second, 16)));
+    }
+    for (; i < half; i++) {
+        float a = lf_bf16_to_f32(head[2 * i]), b = lf_bf16_to_f32(head[2 * i + 1]);
+        float c = cos_sin[i], s = cos_sin[half + i];
+        head[2 * i] = lf_bf16_from_f32(fmaf(a, c, -(b * s)));
+        head[2 * i + 1] = lf_bf16_from_f32(fmaf(b, c, a * s));
+    }
+}
+
 // g / (1 + exp(-g)); below -88, where the quotient is smaller than 1e-36 and exp(-g) leaves float, it is 0.
 static inline __m256 silu(__m256 g)
 {

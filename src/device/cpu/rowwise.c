@@ -51,12 +51,14 @@ static void rope_range(void *ctx, size_t begin, size_t end, int thread)
     const rope_job *job = ctx;
     const lf_rope_args *args = job->args;
     const int32_t *positions = args->positions.address;
+    void (*rotate)(lf_bf16 *, const float *, size_t) =
+        args->is_interleaved ? job->kernels->rotate_pairs : job->kernels->rotate;
     for (size_t t = begin; t < end; t++) {
         assert(positions[t] >= 0);
         const float *cos_sin = (const float *)args->cos_sin.address + (size_t)positions[t] * args->rotary_dim;
         lf_bf16 *head = (lf_bf16 *)args->x.address + t * args->x_stride;
         for (size_t h = 0; h < args->n_head; h++, head += args->d_head) {
-            job->kernels->rotate(head, cos_sin, args->rotary_dim / 2);
+            rotate(head, cos_sin, args->rotary_dim / 2);
         }
     }
 }
@@ -79,11 +81,12 @@ static void kv_store_range(void *ctx, size_t begin, size_t end, int thread)
         if (slots[t] < 0) continue;
         size_t block = (size_t)slots[t] / kv->block_size, offset = (size_t)slots[t] % kv->block_size;
         const lf_bf16 *k = (const lf_bf16 *)args->k.address + t * args->stride;
-        const lf_bf16 *v = (const lf_bf16 *)args->v.address + t * args->stride;
+        const lf_bf16 *v = (const lf_bf16 *)args->v.address; // null where values are part of keys
+        if (v) v += t * args->stride;
         size_t at = block * kv->n_kv_head * head_elements + offset * d;
         for (size_t h = 0; h < kv->n_kv_head; h++) {
             memcpy((lf_bf16 *)kv->keys.address + at + h * head_elements, k + h * d, d * sizeof *k);
-            memcpy((lf_bf16 *)kv->values.address + at + h * head_elements, v + h * d, d * sizeof *v);
+            if (v) memcpy((lf_bf16 *)kv->values.address + at + h * head_elements, v + h * d, d * sizeof *v);
         }
     }
 }

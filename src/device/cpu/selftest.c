@@ -306,7 +306,9 @@ static bool check_norm(const lf_cpu_kernels *candidate)
     return memcmp(residual[0], residual[1], sizeof residual[0]) == 0 && close_bf16(y[0], y[1], N);
 }
 
-static bool check_rotate(const lf_cpu_kernels *candidate)
+// `reference` and `kernel` turn the same heads.
+static bool rotations_agree(void (*reference)(lf_bf16 *, const float *, size_t),
+                            void (*kernel)(lf_bf16 *, const float *, size_t))
 {
     enum { HALF = N / 2 };
     lf_bf16 head[2][2 * HALF];
@@ -319,12 +321,22 @@ static bool check_rotate(const lf_cpu_kernels *candidate)
         for (size_t j = 0; j < 2 * HALF; j++)
             head[i][j] = lf_bf16_from_f32(1 + (float)(j % 8)); // no cancellation to zero
     }
-    lf_rotate__ref(head[0], cos_sin, HALF);
-    candidate->rotate(head[1], cos_sin, HALF);
+    reference(head[0], cos_sin, HALF);
+    kernel(head[1], cos_sin, HALF);
     for (size_t j = 0; j < 2 * HALF; j++) {
         if (!(fabsf(lf_bf16_to_f32(head[0][j]) - lf_bf16_to_f32(head[1][j])) <= 0.07f)) return false;
     }
     return true;
+}
+
+static bool check_rotate(const lf_cpu_kernels *candidate)
+{
+    return rotations_agree(lf_rotate__ref, candidate->rotate);
+}
+
+static bool check_rotate_pairs(const lf_cpu_kernels *candidate)
+{
+    return rotations_agree(lf_rotate_pairs__ref, candidate->rotate_pairs);
 }
 
 static bool check_gate(const lf_cpu_kernels *candidate)
