@@ -28,7 +28,7 @@ static void print_help(FILE *stream)
                     "2 wrong usage, 3 the environment failed.\n");
 }
 
-// Threads that wait for each other at the end of a loop spin for some microseconds and then sleep. Spinning as long as
+// Threads that wait for each other at the end of a loop spin for a fraction of a millisecond and then sleep. Spinning as long as
 // libgomp does by itself makes a small model a hundred times slower beside one busy program; not spinning at all makes
 // it three times slower on an idle machine, because waking a thread takes longer than its work. libgomp reads its
 // policy when it is loaded, before main() runs, so the program starts itself once more with it, unless the user has
@@ -36,7 +36,7 @@ static void print_help(FILE *stream)
 static void settle_waiting(const lf_verb *verb, char **argv)
 {
     if (!verb->computes || getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
-    bool is_set = setenv("GOMP_SPINCOUNT", "300", 1) == 0 && setenv("OMP_WAIT_POLICY", "passive", 1) == 0;
+    bool is_set = setenv("GOMP_SPINCOUNT", "5000", 1) == 0 && setenv("OMP_WAIT_POLICY", "passive", 1) == 0;
     if (is_set) execv("/proc/self/exe", argv); // goes on as it is when that fails
 }
 

@@ -21,7 +21,7 @@ enum {
     LF_TILE_COLUMNS = 192,  // columns of a panel that are strips at a time: 48 KiB
     LF_LINEAR_TOKENS = 512, // tokens expanded to f32 at a time
     LF_PRIVATE_TOKENS = 8,  // up to so many, each thread expands its own copy instead of waiting for the others
-    LF_RUN_BLOCKS = 16,     // blocks of columns that tokens pass over at a time on a matrix unit
+    LF_RUN_BLOCKS = 8,      // blocks of columns that many tokens pass over at a time on a matrix unit
     LF_ITEM_PANELS = 4,     // panels of one piece of such work, at most
     LF_KEY_SEGMENT = 512,   // keys whose softmax is folded into the total as one; multiple of LF_KEY_CHUNK
 };

@@ -2,19 +2,22 @@
 //
 // multiply_blocks for AMX: sums of 16 tokens by 16 rows live in tile registers, tiles of tokens and tiles of the panel
 // (16 pairs of columns, 256 bytes apart) pass. Up to 16 tokens stream the panel once, all four strips at a time; more
-// of them go in pairs of groups by pairs of strips, so that every tile that is loaded is used twice. The bits are
-// those of __ref: every row of a tile is a chain of its own.
+// of them go in pairs of groups by pairs of strips, so that every tile that is loaded is used twice. Many of those read
+// the weights from a copy without gaps: two strips of a panel fall into half of the first level cache's sets. The bits
+// are those of __ref: every row of a tile is a chain of its own.
 #include <immintrin.h>
 
 #include "device/cpu/kernels.h"
 
 enum {
-    TILE_BYTES = 64,                                            // of a row: 32 bf16 or 16 f32
-    PAIR_BYTES = LF_PANEL_PAIR * sizeof(lf_bf16),               // row stride of a tile of the panel
+    TILE_BYTES = 64,                              // of a row: 32 bf16 or 16 f32
+    PAIR_BYTES = LF_PANEL_PAIR * sizeof(lf_bf16), // row stride of a tile of the panel
     TILE_ELEMENTS = LF_BLOCK_TOKENS * LF_BLOCK_COLUMNS,
     STRIP_ELEMENTS = 2 * LF_STRIP_ROWS,
     LINE_ELEMENTS = 32,
     PREFETCH_BLOCKS = 2, // how far ahead few tokens ask for their panel
+    COPY_BLOCKS = 8,     // two strips of so many blocks are 16 KiB, a third of the first level cache
+    COPY_GROUPS = 8,     // groups of tokens that earn a copy
 };
 
 // The operand of LDTILECFG.
@@ -84,11 +87,29 @@ static void one_strip(const lf_blocks_args *args, size_t strip)
     _tile_stored(0, sum, sum_bytes);
 }
 
+// Tiles of the panel: where the first one of each strip lies, the way to the next row and to the next block.
+typedef struct weight_tiles {
+    const lf_bf16 *strips[2];
+    size_t row_bytes, step;
+} weight_tiles;
+
+static weight_tiles copy_strips(lf_bf16 *copy, const lf_bf16 *panel, size_t n_block)
+{
+    lf_bf16 *other = copy + n_block * TILE_ELEMENTS;
+    for (size_t pair = 0; pair < n_block * LF_BLOCK_COLUMNS / 2; pair++, panel += LF_PANEL_PAIR) {
+        _mm512_store_si512(copy + pair * STRIP_ELEMENTS, _mm512_load_si512(panel));
+        _mm512_store_si512(other + pair * STRIP_ELEMENTS, _mm512_load_si512(panel + STRIP_ELEMENTS));
+    }
+    return (weight_tiles){{copy, other}, TILE_BYTES, TILE_ELEMENTS};
+}
+
 // Two strips by two groups of tokens. Meanwhile lines [line, line + n_line) of `next` come nearer, some in each block.
-static void two_by_two(const lf_blocks_args *args, size_t group, size_t strip, const lf_bf16 *next, size_t n_line)
+static void two_by_two(const lf_blocks_args *args, const weight_tiles *weights, size_t group, size_t strip,
+                       const lf_bf16 *next, size_t n_line)
 {
     const size_t sum_bytes = args->sum_stride * sizeof(float), below = LF_BLOCK_TOKENS * args->sum_stride;
-    const lf_bf16 *panel = args->panel + strip * STRIP_ELEMENTS;
+    const size_t row_bytes = weights->row_bytes, step = weights->step;
+    const lf_bf16 *left = weights->strips[0], *right = weights->strips[1];
     const lf_bf16 *tile = args->tiles + group * args->n_block * TILE_ELEMENTS;
     const lf_bf16 *other = tile + args->n_block * TILE_ELEMENTS;
     float *sum = args->sum + group * below + strip * LF_STRIP_ROWS;
@@ -97,15 +118,16 @@ static void two_by_two(const lf_blocks_args *args, size_t group, size_t strip, c
     _tile_loadd(2, sum + below, sum_bytes);
     _tile_loadd(3, sum + below + LF_STRIP_ROWS, sum_bytes);
     for (size_t block = 0; block < args->n_block; block++) {
-        _tile_loadd(6, panel, PAIR_BYTES);
+        _tile_loadd(6, left, row_bytes);
         _tile_loadd(4, tile, TILE_BYTES);
         _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, panel + STRIP_ELEMENTS, PAIR_BYTES);
+        _tile_loadd(7, right, row_bytes);
         _tile_dpbf16ps(1, 4, 7);
         _tile_loadd(5, other, TILE_BYTES);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
-        panel += LF_BLOCK_PANEL;
+        left += step;
+        right += step;
         tile += TILE_ELEMENTS;
         other += TILE_ELEMENTS;
         for (size_t i = 0; i < n_line; i++, next += LINE_ELEMENTS) _mm_prefetch((const char *)next, _MM_HINT_T1);
@@ -122,11 +144,15 @@ static void many_tokens(const lf_blocks_args *args)
     // Every call of two_by_two asks for its share of `next`; rounding up may ask for a little more than all of it.
     size_t calls = n_pair * (LF_PANEL_STRIPS / 2), lines = LF_BLOCK_PANEL / LINE_ELEMENTS;
     size_t n_line = args->next ? (lines + calls - 1) / calls : 0, asked = 0;
+    _Alignas(64) lf_bf16 copy[2 * COPY_BLOCKS * TILE_ELEMENTS];
     for (size_t strip = 0; strip < LF_PANEL_STRIPS; strip += 2) {
+        const lf_bf16 *first = args->panel + strip * STRIP_ELEMENTS;
+        weight_tiles weights = {{first, first + STRIP_ELEMENTS}, PAIR_BYTES, LF_BLOCK_PANEL};
+        if (n_group >= COPY_GROUPS && args->n_block <= COPY_BLOCKS) weights = copy_strips(copy, first, args->n_block);
         for (size_t group = 0; group + 2 <= n_group; group += 2) {
-            bool all = asked >= lines;
-            const lf_bf16 *next = all || !args->next ? args->panel : args->next + asked * args->n_block * LINE_ELEMENTS;
-            two_by_two(args, group, strip, next, all ? 0 : n_line);
+            bool all = !args->next || asked >= lines;
+            const lf_bf16 *next = all ? NULL : args->next + asked * args->n_block * LINE_ELEMENTS;
+            two_by_two(args, &weights, group, strip, next, all ? 0 : n_line);
             asked += n_line;
         }
     }
