@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The one loop that fills weights. A task is one group of LF_WEIGHT_ROW_GROUP destination rows (the granule that one
-// thread owns on the device) or one whole vector; it equals
+// The one loop that fills weights. A task is a run of groups of LF_WEIGHT_ROW_GROUP destination rows (the granule that
+// one thread owns on the device) or one whole vector; it equals
 //
-//     for each object, for each group of rows, for each slice that meets the group, for each tile of columns:
+//     for each object, for each slice, for each group of rows that meets it, for each tile of columns:
 //         device.weight_fill(source(slice, tile))
+//
+// Most of the time goes into memory that is touched for the first time, so a task is several MiB: two threads that meet
+// in one huge page of the destination both zero it, and pages of the file are mapped and given back in few calls.
 //
 // Tasks are handed out in that order, so data is read front to back, and the first error in that order is the one
 // reported, whatever the number of threads.
@@ -33,12 +36,19 @@ typedef struct fill_job {
     size_t failed_task;
 } fill_job;
 
-enum { TILE_ELEMENTS = LF_WEIGHT_ROW_GROUP * LF__TILE_COLUMNS };
+enum {
+    TILE_ELEMENTS = LF_WEIGHT_ROW_GROUP * LF__TILE_COLUMNS,
+    TASK_BYTES = 8 << 20,
+    TASKS_PER_THREAD = 16, // at least, so that threads end together
+};
 
-static size_t tasks_of(const lf_object *object)
+// Rows of one task: whole groups.
+static int64_t rows_of_task(const lf_object *object, uint64_t total_bytes)
 {
-    if (object->matrix) return (size_t)lf_ceil_div(object->n_row, LF_WEIGHT_ROW_GROUP);
-    return 1;
+    if (!object->matrix) return object->n_row;
+    uint64_t group_bytes = (uint64_t)object->n_col * LF_WEIGHT_ROW_GROUP * sizeof(lf_bf16);
+    uint64_t bytes = LF_MIN(total_bytes / ((uint64_t)lf_par_threads() * TASKS_PER_THREAD), (uint64_t)TASK_BYTES);
+    return LF_WEIGHT_ROW_GROUP * (int64_t)LF_MAX(bytes / group_bytes, (uint64_t)1);
 }
 
 static size_t object_of_task(const lf_weights *weights, size_t task)
@@ -99,21 +109,27 @@ static lf_status fill_rows(fill_job *job, lf_object *object, const lf_slice *sli
         job->weights->device->ops->weight_fill(object->matrix, begin, end - begin, col, n_col, tile.data, tile.stride);
         for (int64_t row = begin; row < end; row++) object->filled[row] += (int32_t)n_col;
     }
-    if (job->source->release) {
-        job->source->release(job->source, index, slice->rect.row + begin - slice->slot_row, end - begin);
-    }
     return LF_OK;
 }
 
-static lf_status fill_group(fill_job *job, lf_object *object, int64_t group, lf_bf16 *scratch, lf_error *err)
+// Rows [begin, end) of the object, which begin with a group.
+static lf_status fill_matrix(fill_job *job, lf_object *object, int64_t begin, int64_t end, lf_bf16 *scratch,
+                             lf_error *err)
 {
-    int64_t begin = group * LF_WEIGHT_ROW_GROUP, end = LF_MIN(begin + LF_WEIGHT_ROW_GROUP, object->n_row);
+    const lf_source *source = job->source;
     for (size_t s = 0; s < object->n_slice; s++) {
         const lf_slice *slice = &object->slices[s];
+        size_t index = (size_t)(slice - job->weights->slices.items);
         int64_t from = LF_MAX(begin, slice->slot_row), to = LF_MIN(end, slice->slot_row + slice->rect.n_row);
         if (from >= to) continue;
-        lf_status status = fill_rows(job, object, slice, from, to, scratch, err);
-        if (status) return status;
+        int64_t row = slice->rect.row + from - slice->slot_row;
+        if (source->expect) source->expect(source, index, row, to - from);
+        for (int64_t first = from, next; first < to; first = next) {
+            next = LF_MIN(first - first % LF_WEIGHT_ROW_GROUP + LF_WEIGHT_ROW_GROUP, to);
+            lf_status status = fill_rows(job, object, slice, first, next, scratch, err);
+            if (status) return status;
+        }
+        if (source->release) source->release(source, index, row, to - from);
     }
     return LF_OK;
 }
@@ -151,10 +167,10 @@ static void run_tasks(void *ctx, size_t begin, size_t end, int thread)
         uint64_t bytes;
         if (task == object->first_task) prefetch_ahead(job, index);
         if (object->matrix) {
-            int64_t group = (int64_t)(task - object->first_task);
-            status = fill_group(job, object, group, job->scratch + (size_t)thread * TILE_ELEMENTS, &err);
-            int64_t n_row = LF_MIN(object->n_row - group * LF_WEIGHT_ROW_GROUP, LF_WEIGHT_ROW_GROUP);
-            bytes = (uint64_t)n_row * (uint64_t)object->n_col * 2;
+            int64_t row = (int64_t)(task - object->first_task) * object->task_rows;
+            int64_t row_end = LF_MIN(row + object->task_rows, object->n_row);
+            status = fill_matrix(job, object, row, row_end, job->scratch + (size_t)thread * TILE_ELEMENTS, &err);
+            bytes = (uint64_t)(row_end - row) * (uint64_t)object->n_col * 2;
         } else {
             status = fill_vector(job, object, &err);
             bytes = object_bytes(object);
@@ -169,11 +185,13 @@ lf_status lf__fill(lf_weights *weights, const lf_source *source, bool show_progr
     fill_job job = {.weights = weights, .source = source, .err = err};
     lf_progress progress;
     uint64_t total = 0;
+    for (size_t i = 0; i < weights->n_object; i++) total += object_bytes(&weights->objects[i]);
     for (size_t i = 0; i < weights->n_object; i++) {
-        weights->objects[i].first_task = job.n_task;
-        job.n_task += tasks_of(&weights->objects[i]);
-        total += object_bytes(&weights->objects[i]);
-        weights->ledger.n_row += (uint64_t)weights->objects[i].n_row;
+        lf_object *object = &weights->objects[i];
+        object->first_task = job.n_task;
+        object->task_rows = rows_of_task(object, total);
+        job.n_task += (size_t)lf_ceil_div(object->n_row, object->task_rows);
+        weights->ledger.n_row += (uint64_t)object->n_row;
     }
     size_t bytes;
     if (!lf_mul_size((size_t)lf_par_threads(), TILE_ELEMENTS * sizeof *job.scratch, &bytes)) bytes = SIZE_MAX;

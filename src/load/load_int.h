@@ -22,6 +22,7 @@ typedef struct lf_object {
     lf_dptr vector;    // OWNED; f32 [n_row, n_col], n_col 1 but for the router; null for a matrix
     int32_t *filled;   // OWNED: columns filled so far, per row
     size_t first_task; // of this object in the numbering of all tasks
+    int64_t task_rows; // rows of one of its tasks
 } lf_object;
 
 typedef struct lf_ignored_tensor {
@@ -73,8 +74,9 @@ typedef struct lf_source {
     // Rows [row, row + n_row) of a parameter that is kept in float32.
     lf_status (*vector)(const struct lf_source *source, size_t slice, int64_t row, int64_t n_row, float *dst,
                         lf_error *err);
-    // Hints: a slice will be needed soon; rows [row, row + n_row) of it are no longer needed. NULL: none.
+    // Hints: a slice will be needed soon; rows [row, row + n_row) of it are needed now, are no longer needed. NULL: none.
     void (*prefetch)(const struct lf_source *source, size_t slice);
+    void (*expect)(const struct lf_source *source, size_t slice, int64_t row, int64_t n_row);
     void (*release)(const struct lf_source *source, size_t slice, int64_t row, int64_t n_row);
     const struct lf_weights *weights; // BORROWED
 } lf_source;

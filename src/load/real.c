@@ -36,15 +36,20 @@ static lf_status judge(const lf_dequant_report *report, const lf_logical_tensor 
 }
 
 // Whether any of n bf16 numbers is NaN or Inf: four at a time, a carry out of the exponent tells that it is all ones.
+// This is the first look at the data, so it asks for what follows: processors do not look ahead over a page's end.
 static bool has_non_finite(const lf_bf16 *values, int64_t n)
 {
+    enum { LINE = LF_CACHE_LINE_BYTES / sizeof(lf_bf16), AHEAD = 32 * LINE };
     const uint64_t exponents = 0x7f807f807f807f80u, ones = 0x0080008000800080u, carries = 0x8000800080008000u;
     uint64_t found = 0;
     int64_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        uint64_t four;
-        memcpy(&four, values + i, sizeof four);
-        found |= (four & exponents) + ones;
+    for (; i + LINE <= n; i += LINE) {
+        __builtin_prefetch(values + i + AHEAD);
+        for (int64_t k = 0; k < LINE; k += 4) {
+            uint64_t four;
+            memcpy(&four, values + i + k, sizeof four);
+            found |= (four & exponents) + ones;
+        }
     }
     for (; i < n; i++) found |= (uint64_t)(values[i] & 0x7f80u) + 0x80u;
     return (found & carries) != 0;
@@ -111,24 +116,38 @@ static void advise(const uint8_t *begin, const uint8_t *end, int advice)
     if (to > from) madvise((void *)from, to - from, advice);
 }
 
+// Rows that are cut are left to the page faults: this rank needs a part of each.
+static bool is_cut(const lf_slice *part) { return part->rect.n_col < part->parameter->shape[1]; }
+
 static void real_prefetch(const lf_source *base, size_t slice)
 {
     const lf_slice *part = &base->weights->slices.items[slice];
     const lf_stored_tensor *weight = ((const lf_real_source *)base)->tensors[slice]->weight;
-    if (!weight->data || part->rect.n_row == 0) return;
-    // Rows that are cut are left to the page faults: this rank needs a part of each.
-    if (part->rect.n_col < part->parameter->shape[1]) return;
+    if (!weight->data || part->rect.n_row == 0 || is_cut(part)) return;
     uint64_t row_bytes = weight->bytes / (uint64_t)weight->shape[0];
     const uint8_t *begin = weight->data + (uint64_t)part->rect.row * row_bytes;
     advise(begin, begin + (uint64_t)part->rect.n_row * row_bytes, MADV_WILLNEED);
 }
 
-static void real_release(const lf_source *base, size_t slice, int64_t row, int64_t n_row)
+static void advise_rows(const lf_source *base, size_t slice, int64_t row, int64_t n_row, int advice)
 {
     const lf_stored_tensor *weight = ((const lf_real_source *)base)->tensors[slice]->weight;
     uint64_t row_bytes = weight->bytes / (uint64_t)weight->shape[0];
     const uint8_t *begin = weight->data + (uint64_t)row * row_bytes;
-    advise(begin, begin + (uint64_t)n_row * row_bytes, MADV_DONTNEED);
+    advise(begin, begin + (uint64_t)n_row * row_bytes, advice);
+}
+
+// One call maps what would otherwise take a fault for every few pages.
+static void real_expect(const lf_source *base, size_t slice, int64_t row, int64_t n_row)
+{
+#ifdef MADV_POPULATE_READ // Linux 5.14
+    if (!is_cut(&base->weights->slices.items[slice])) advise_rows(base, slice, row, n_row, MADV_POPULATE_READ);
+#endif
+}
+
+static void real_release(const lf_source *base, size_t slice, int64_t row, int64_t n_row)
+{
+    advise_rows(base, slice, row, n_row, MADV_DONTNEED);
 }
 
 // Bytes of a stored tensor that a slice reads, in proportion.
@@ -176,6 +195,7 @@ lf_status lf__real_source_init(lf_real_source *source, lf_weights *weights, cons
         .base = {.matrix = real_matrix,
                  .vector = real_vector,
                  .prefetch = real_prefetch,
+                 .expect = real_expect,
                  .release = real_release,
                  .weights = weights},
         .rounding = rounding,
