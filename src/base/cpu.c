@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -89,4 +90,50 @@ int lf_cpu_count(void)
     if (sched_getaffinity(0, sizeof set, &set) == 0) return LF_MAX(1, CPU_COUNT(&set));
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n > 0 ? (int)n : 1;
+}
+
+// ---- shares ----
+
+typedef struct processor {
+    int package, core, number;
+} processor;
+
+// A number that the kernel tells about a processor; 0 when it does not.
+static int topology(int number, const char *what)
+{
+    char path[96];
+    int value = 0;
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/%s", number, what);
+    FILE *file = fopen(path, "re");
+    if (!file) return 0;
+    if (fscanf(file, "%d", &value) != 1) value = 0;
+    fclose(file);
+    return value;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const processor *x = a, *y = b;
+    if (x->package != y->package) return x->package < y->package ? -1 : 1;
+    if (x->core != y->core) return x->core < y->core ? -1 : 1;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+bool lf_cpu_take_share(int index, int n_share)
+{
+    cpu_set_t set;
+    processor all[CPU_SETSIZE];
+    int n = 0;
+    if (sched_getaffinity(0, sizeof set, &set) != 0 || index < 0 || index >= n_share) return false;
+    if (CPU_COUNT(&set) < n_share) return false;
+    for (int i = 0; i < CPU_SETSIZE; i++) {
+        if (!CPU_ISSET(i, &set)) continue;
+        all[n++] = (processor){topology(i, "physical_package_id"), topology(i, "core_id"), i};
+    }
+    qsort(all, (size_t)n, sizeof *all, by_place);
+    int base = n / n_share, rest = n % n_share;
+    int begin = base * index + LF_MIN(index, rest), count = base + (index < rest);
+    CPU_ZERO(&set);
+    for (int i = begin; i < begin + count; i++) CPU_SET(all[i].number, &set);
+    return sched_setaffinity(0, sizeof set, &set) == 0;
 }

@@ -21,5 +21,9 @@ lf_cpu_isa lf_cpu_isa_best(void);
 const char *lf_cpu_isa_name(lf_cpu_isa isa);
 // Processors this process may run on (affinity respected), at least 1.
 int lf_cpu_count(void);
+// Binds the calling thread, and those it starts from now on, to share `index` of `n_share` of the processors it may run
+// on, in contiguous, balanced ranges that keep the threads of a core together; lf_cpu_count() is then their number.
+// False, with nothing changed, when there are fewer processors than shares or the system refuses.
+bool lf_cpu_take_share(int index, int n_share);
 
 #endif

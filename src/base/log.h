@@ -15,6 +15,8 @@ typedef void (*lf_log_sink)(void *ctx, lf_log_level level, const char *line);
 void lf_log(lf_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 // Lines above `level` are dropped; the default is LF_LOG_INFO.
 void lf_log_set_level(lf_log_level level);
+// Puts "[name] " in front of every message, for processes that share a stderr; "" for nothing. At most 31 characters.
+void lf_log_set_name(const char *name);
 // NULL restores the default sink (stderr).
 void lf_log_set_sink(lf_log_sink sink, void *ctx);
 

@@ -37,7 +37,8 @@ lf_status lf__comm_break(lf_comm *comm, const char *why, lf_error *err)
     return lf__comm_failed(comm, err);
 }
 
-static void sleep_until_rung(lf_comm *comm, uint64_t *n_ring_seen)
+// True when the bell was rung since *n_ring_seen.
+static bool sleep_until_rung(lf_comm *comm, uint64_t *n_ring_seen)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -45,20 +46,24 @@ static void sleep_until_rung(lf_comm *comm, uint64_t *n_ring_seen)
     if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
     pthread_mutex_lock(&comm->lock);
     while (comm->n_ring == *n_ring_seen && pthread_cond_timedwait(&comm->bell, &comm->lock, &until) == 0) continue;
+    bool is_rung = comm->n_ring != *n_ring_seen;
     *n_ring_seen = comm->n_ring;
     pthread_mutex_unlock(&comm->lock);
+    return is_rung;
 }
 
-static void pause_after(lf_comm *comm, int64_t waited_ns, uint64_t *n_ring_seen)
+// True when the wait begins anew: the bell comes just before a message.
+static bool pause_after(lf_comm *comm, int64_t waited_ns, uint64_t *n_ring_seen)
 {
-    if (waited_ns < SPIN_NS && !comm->is_crowded) return;
+    if (waited_ns < SPIN_NS && !comm->is_crowded) return false;
     if (waited_ns < (comm->is_crowded ? CROWDED_YIELD_NS : YIELD_NS)) {
         sched_yield();
     } else if (waited_ns < NAPPING_NS) {
         nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
     } else {
-        sleep_until_rung(comm, n_ring_seen);
+        return sleep_until_rung(comm, n_ring_seen);
     }
+    return false;
 }
 
 lf_status lf__comm_complete(lf_comm *comm, lf_error *err)
@@ -73,6 +78,6 @@ lf_status lf__comm_complete(lf_comm *comm, lf_error *err)
         if (progress == LF__PROGRESS_FAILED) return lf__comm_break(comm, why, err);
         int64_t now = lf_now_ns();
         if (start == 0) start = now;
-        pause_after(comm, now - start, &n_ring_seen);
+        if (pause_after(comm, now - start, &n_ring_seen)) start = 0;
     }
 }

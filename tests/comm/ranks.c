@@ -159,10 +159,133 @@ static void run_large(void)
     check_gather((long)66 << 20, 1);
 }
 
+// ---- ranks that end ----
+
+static const char *result_dir; // where a rank writes what it was told
+
+static void write_result(const char *text)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/rank%d", result_dir, rank);
+    FILE *file = fopen(path, "w");
+    if (!file) return;
+    fprintf(file, "%s\n", text);
+    fclose(file);
+}
+
+typedef struct notice {
+    atomic_int n_call;
+    atomic_llong at_ns;
+} notice;
+
+static void on_failure(void *ctx)
+{
+    notice *n = ctx;
+    atomic_store(&n->at_ns, lf_now_ns());
+    atomic_fetch_add(&n->n_call, 1);
+}
+
+static lf_status make_call(const char *kind, float *x, lf_error *err)
+{
+    int64_t least[4] = {rank, 1, 2, 3};
+    size_t part[64];
+    for (int r = 0; r < n_rank; r++) part[r] = 100000;
+    if (strcmp(kind, "sum") == 0) return lf_comm_sum_f32(comm, x, 1024, err);
+    if (strcmp(kind, "large-sum") == 0) return lf_comm_sum_f32(comm, x, 524288, err);
+    if (strcmp(kind, "min") == 0) return lf_comm_min_i64(comm, least, 4, err);
+    if (strcmp(kind, "broadcast") == 0) return lf_comm_broadcast(comm, x, 1 << 20, err);
+    if (strcmp(kind, "gather") == 0) return lf_comm_gather(comm, x, part, x + 100000, err);
+    if (strcmp(kind, "agree") == 0) return lf_comm_agree(comm, LF_OK, err);
+    if (strcmp(kind, "idle") == 0) { // rank 0 has nothing to say
+        while (rank == 0 && !lf_comm_failure(comm, err)) usleep(1000);
+        return rank == 0 ? err->status : lf_comm_broadcast(comm, x, 64, err);
+    }
+    return lf_error_set(err, LF_ERR_BUG, "no such kind of call");
+}
+
+// `who` ends itself, or gives up, some time into a series of calls. The others must be told within a second.
+static void run_end(const char *kind, int who, bool gives_up)
+{
+    notice seen = {0};
+    lf_error err = {0}, again = {0}, cause;
+    float *x = calloc(1 << 22, sizeof *x);
+    lf_comm_on_failure(comm, on_failure, &seen);
+    for (int i = 0; i < 5; i++) expect_ok(lf_comm_agree(comm, LF_OK, &err), &err, "agree before the end");
+    int64_t start = lf_now_ns();
+    if (rank == who && strcmp(kind, "idle") == 0) usleep(300000);
+    lf_status status = LF_OK;
+    for (long i = 0; !status; i++) {
+        bool is_time = rank == who && (i == 20 || strcmp(kind, "idle") == 0);
+        if (is_time && !gives_up) kill(getpid(), SIGKILL);
+        if (is_time) {
+            lf_error_set(&cause, LF_ERR_IO, "rank %d has had enough", rank);
+            lf_error_hint(&cause, "ask it nicely");
+            lf_comm_give_up(comm, &cause);
+        }
+        status = make_call(kind, x, &err);
+    }
+    int64_t told = lf_now_ns();
+    expect(status == LF_ERR_COMM && err.status == status, "status after the end", status);
+    expect(told - start < 1500000000, "told too late (ms)", (long)((told - start) / 1000000));
+    expect(lf_comm_failure(comm, &again) && strcmp(again.message, err.message) == 0, "the cause stays", 0);
+    expect(lf_comm_sum_f32(comm, x, 8, &again) == LF_ERR_COMM, "calls stay failed", again.status);
+    usleep(50000);
+    expect(atomic_load(&seen.n_call) == (gives_up && rank == who ? 0 : 1), "on_failure", atomic_load(&seen.n_call));
+    char line[1024];
+    lf_error_format(&err, line, sizeof line);
+    if (n_failed == 0) write_result(line);
+    free(x);
+}
+
+// ---- ranks that wait ----
+
+static double cpu_seconds(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
+}
+
+// Ranks above 0 wait for a broadcast for three seconds: they must not burn their processors, and must wake at once.
+static void run_idle(void)
+{
+    lf_error err = {0};
+    int64_t sent_ns = 0;
+    expect_ok(lf_comm_agree(comm, LF_OK, &err), &err, "agree");
+    double before = cpu_seconds();
+    if (rank == 0) {
+        sleep(3);
+        sent_ns = lf_now_ns();
+    }
+    expect_ok(lf_comm_broadcast(comm, &sent_ns, sizeof sent_ns, &err), &err, "broadcast");
+    double late_ms = (double)(lf_now_ns() - sent_ns) * 1e-6, used = cpu_seconds() - before;
+    if (rank == 0) return;
+    expect(used < 0.05 * 3, "percent of a processor while waiting", (long)(used / 3 * 100));
+    expect(late_ms < 200, "late (ms)", (long)late_ms);
+    if (rank == 1) printf("idle: %.2f %% of a processor, awake after %.2f ms\n", used / 3 * 100, late_ms);
+}
+
+static int run_scenario(int argc, char **argv)
+{
+    const char *scenario = argv[1];
+    if (strcmp(scenario, "calls") == 0) run_calls();
+    else if (strcmp(scenario, "large") == 0) run_large();
+    else if (strcmp(scenario, "idle") == 0) run_idle();
+    else if (argc == 5 && (strcmp(scenario, "die") == 0 || strcmp(scenario, "give-up") == 0)) {
+        result_dir = argv[4];
+        run_end(argv[2], atoi(argv[3]), scenario[0] == 'g');
+    } else {
+        fprintf(stderr, "no such scenario: %s\n", scenario);
+        return 2;
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     lf_error err = {0};
-    const char *scenario = argc > 1 ? argv[1] : "";
+    if (argc < 2) return 2;
     if (lf_comm_open(&comm, &err)) {
         char line[1024];
         lf_error_format(&err, line, sizeof line);
@@ -171,10 +294,8 @@ int main(int argc, char **argv)
     }
     rank = lf_comm_rank(comm);
     n_rank = lf_comm_size(comm);
-    if (strcmp(scenario, "calls") == 0) run_calls();
-    else if (strcmp(scenario, "large") == 0) run_large();
-    else expect(false, "no such scenario", 0);
+    int exit_status = run_scenario(argc, argv);
     lf_comm_close(comm);
-    if (rank == 0) printf("%s: %d ranks, %s\n", scenario, n_rank, n_failed ? "failed" : "passed");
-    return n_failed ? 1 : 0;
+    if (rank == 0) printf("%s: %d ranks, %s\n", argv[1], n_rank, n_failed ? "failed" : "passed");
+    return n_failed ? 1 : exit_status;
 }

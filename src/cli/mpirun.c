@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The command that starts ranks on this machine. Open MPI's mpirun and the hydra of MPICH (and of its descendants) do
+// the same with different flags; which one it is, it says itself. Both are told not to bind (ranks take their share of
+// the processors themselves), to start more ranks than processors, and to leave the others alone when one has died:
+// they end by themselves, after rank 0 has answered its clients.
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cli/launch.h"
+
+extern char **environ;
+
+// Through shared memory only, which is all that one machine needs: nothing is searched for, started or complained about.
+static const char *const open_mpi_flags[] = {"--oversubscribe", "--bind-to",     "none", "--enable-recovery",
+                                             "--mca",           "pml",           "ob1",  "--mca",
+                                             "btl",             "self,vader",    "--mca", "plm",
+                                             "isolated",        NULL};
+static const char *const hydra_flags[] = {"-bind-to", "none", "-disable-auto-cleanup", "-launcher", "fork", NULL};
+static const char *const other_flags[] = {NULL};
+
+// The flags for `launcher` (as execvp finds it) by what `launcher --version` says; NULL when it cannot be run.
+static const char *const *flags_of(const char *launcher)
+{
+    char version[] = "--version", *arguments[] = {(char *)launcher, version, NULL}, text[1024];
+    posix_spawn_file_actions_t actions;
+    int ends[2];
+    pid_t pid;
+    if (pipe2(ends, O_CLOEXEC) != 0) return NULL;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    int code = posix_spawnp(&pid, launcher, &actions, NULL, arguments, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[1]);
+    size_t length = 0;
+    while (code == 0 && length < sizeof text - 1) {
+        ssize_t n = read(ends[0], text + length, sizeof text - 1 - length);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break;
+        length += (size_t)n;
+    }
+    text[length] = '\0';
+    close(ends[0]);
+    if (code) return NULL;
+    int wait_status = 0;
+    while (waitpid(pid, &wait_status, 0) < 0 && errno == EINTR) continue;
+    if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) == 127) return NULL;
+    if (strstr(text, "Open MPI") || strstr(text, "OpenRTE")) return open_mpi_flags;
+    return strstr(text, "HYDRA") || strstr(text, "Hydra") ? hydra_flags : other_flags;
+}
+
+// The user's choice, or the one that belongs to the MPI library of the module where the distribution has several.
+static lf_status find_launcher(const char **out, const char *const **flags, lf_error *err)
+{
+    const char *chosen = getenv("LANDFALL_MPIRUN");
+    const char *const candidates[] = {LF_MPIRUN, "mpirun", "mpiexec"};
+    if (chosen && *chosen) {
+        *out = chosen;
+        *flags = flags_of(chosen);
+        if (*flags) return LF_OK;
+        lf_error_set(err, LF_ERR_NOT_FOUND, "cannot run %s, which LANDFALL_MPIRUN names", chosen);
+        return err->status;
+    }
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(candidates); i++) {
+        *out = candidates[i];
+        *flags = flags_of(candidates[i]);
+        if (*flags) return LF_OK;
+    }
+    lf_error_set(err, LF_ERR_NOT_FOUND, "more than one rank needs mpirun, and there is none in PATH");
+    return lf_error_hint(err, "install openmpi-bin, or start the ranks with a launcher of your own (mpirun, srun)");
+}
+
+void lf_mpirun_free(char **command)
+{
+    for (size_t i = 0; command && command[i]; i++) free(command[i]);
+    free(command);
+}
+
+lf_status lf_mpirun_command(char ***out, int n_rank, const char *program, char *const *arguments, lf_error *err)
+{
+    const char *launcher, *const *flags;
+    char number[16];
+    lf_status status = find_launcher(&launcher, &flags, err);
+    if (status) return status;
+    snprintf(number, sizeof number, "%d", n_rank);
+    size_t n = 0, n_flag = 0, n_argument = 0;
+    while (flags[n_flag]) n_flag++;
+    while (arguments[n_argument]) n_argument++;
+    char **command = calloc(n_flag + n_argument + 6, sizeof *command);
+    if (!command) return lf_error_no_memory(err, 0);
+    command[n++] = strdup(launcher);
+    if (flags == open_mpi_flags && geteuid() == 0) command[n++] = strdup("--allow-run-as-root");
+    for (size_t i = 0; i < n_flag; i++) command[n++] = strdup(flags[i]);
+    command[n++] = strdup("-n");
+    command[n++] = strdup(number);
+    command[n++] = strdup(program);
+    for (size_t i = 0; i < n_argument; i++) command[n++] = strdup(arguments[i]);
+    for (size_t i = 0; i < n; i++) {
+        if (command[i]) continue;
+        for (size_t j = 0; j < n; j++) free(command[j]);
+        free(command);
+        return lf_error_no_memory(err, 0);
+    }
+    *out = command;
+    return LF_OK;
+}
