@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/par.h"
+#include "cli/ranks.h"
 #include "cli/verbs.h"
 #include "device/cpu/measure.h"
 #include "engine/engine.h"
@@ -26,6 +27,8 @@ typedef struct bench_args {
     int64_t max_num_batched_tokens;
     int64_t n_thread;
     int64_t seed;
+    int64_t tensor_parallel_size;
+    bool enable_expert_parallel;
     bool enforce_eager;
     bool json;
 } bench_args;
@@ -45,6 +48,18 @@ static const lf_opt bench_opts[] = {
     INT_OPT(max_num_batched_tokens, "max-num-batched-tokens", 0, 1 << 16, "tokens of one step (0: 512 or more)"),
     INT_OPT(n_thread, "threads", 0, 1024, "threads (0: all processors)"),
     INT_OPT(seed, "seed", 0, INT64_MAX, "of dummy weights and prompts"),
+    {.name = "tensor-parallel-size",
+     .kind = LF_OPT_INT,
+     .alias = "-tp",
+     .metavar = "N",
+     .help = "ranks that share the model: started here, or those of mpirun or srun (default 1, or theirs)",
+     .offset = offsetof(bench_args, tensor_parallel_size),
+     .min = 1,
+     .max = LF_RANKS_MAX},
+    {.name = "enable-expert-parallel",
+     .kind = LF_OPT_FLAG,
+     .help = "ranks hold whole experts instead of a part of each",
+     .offset = offsetof(bench_args, enable_expert_parallel)},
     {.name = "load-format",
      .kind = LF_OPT_STRING,
      .metavar = "FORMAT",
@@ -227,6 +242,7 @@ static double percentile(double *values, int64_t n, double share)
 
 typedef struct bench {
     const bench_args *args;
+    const lf_ranks *ranks;
     const char *model_dir;
     json_t *overrides; // OWNED; NULL: none
     lf_engine *engine;
@@ -415,10 +431,10 @@ static void print_figures(const json_t *f)
 
 // ---- the run ----
 
-static lf_status open_engine(bench *b, lf_error *err)
+static lf_engine_options engine_options(const bench *b)
 {
     const bench_args *args = b->args;
-    lf_engine_options options = {
+    return (lf_engine_options){
         .model_dir = b->model_dir,
         .hf_overrides = b->overrides,
         .load_format = strcmp(args->load_format, "dummy") == 0 ? LF_LOAD_DUMMY : LF_LOAD_AUTO,
@@ -426,10 +442,17 @@ static lf_status open_engine(bench *b, lf_error *err)
         .max_num_seqs = args->batch_size,
         .max_num_batched_tokens = args->max_num_batched_tokens,
         .seed = (uint64_t)args->seed,
-        .n_thread = (int)args->n_thread,
+        .n_thread = args->n_thread ? (int)args->n_thread : b->ranks->n_thread,
         .enforce_eager = args->enforce_eager,
-        .show_progress = true,
+        .show_progress = lf_comm_rank(b->ranks->comm) == 0,
+        .comm = b->ranks->comm,
+        .enable_expert_parallel = args->enable_expert_parallel,
     };
+}
+
+static lf_status open_engine(bench *b, lf_error *err)
+{
+    lf_engine_options options = engine_options(b);
     lf_status status = lf_engine_open(&b->engine, &options, err);
     if (!status) lf_engine_describe(b->engine, &b->info);
     return status;
@@ -460,7 +483,7 @@ static lf_status run(bench *b, json_t **out, lf_error *err)
     b->iterations = calloc((size_t)b->args->num_iters, sizeof *b->iterations);
     b->values = calloc((size_t)b->args->num_iters, sizeof *b->values);
     size_t n_sample = (size_t)b->args->num_iters + 2;
-    b->machine = (machine){.n_thread = (int)b->args->n_thread,
+    b->machine = (machine){.n_thread = b->args->n_thread ? (int)b->args->n_thread : b->ranks->n_thread,
                            .read_bandwidths = calloc(n_sample, sizeof(double)),
                            .matmul_peaks = calloc(n_sample, sizeof(double))};
     if (!b->iterations || !b->values || !b->machine.read_bandwidths || !b->machine.matmul_peaks)
@@ -519,15 +542,27 @@ static int run_bench(const lf_verb *verb, int argc, char **argv)
         lf_error_set(&err, LF_ERR_USAGE, "expected: landfall bench latency MODEL");
         return lf_cli_fail(verb, &err);
     }
-    bench b = {.args = &args, .model_dir = operands[1]};
+    lf_ranks ranks;
+    bench b = {.args = &args, .model_dir = operands[1], .ranks = &ranks};
     lf_status status = lf_overrides_parse(&b.overrides, args.hf_overrides, &err);
-    if (!status) status = run_and_print(&b, &err);
+    if (status) return lf_cli_fail(verb, &err);
+    status = lf_ranks_open(&ranks, verb, argc, argv, args.tensor_parallel_size, &err);
+    if (!status && ranks.is_over) {
+        json_decref(b.overrides);
+        return ranks.exit_status;
+    }
+    if (!status && lf_comm_rank(ranks.comm) > 0) {
+        lf_engine_options options = engine_options(&b);
+        status = lf_engine_follow(&options, NULL, &err);
+    } else if (!status) {
+        status = run_and_print(&b, &err);
+    }
     lf_engine_close(b.engine);
     json_decref(b.overrides);
     close_machine(&b.machine);
     free(b.iterations);
     free(b.values);
-    return status ? lf_cli_fail(verb, &err) : 0;
+    return lf_ranks_close(&ranks, verb, status, &err);
 }
 
 const lf_verb lf_verb_bench = {

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cli/ranks.h"
 #include "cli/verbs.h"
 #include "server/generation.h"
 #include "server/job.h"
@@ -18,9 +19,9 @@
 typedef struct run_args {
     const char *prompt, *system, *load_format, *hf_overrides, *chat_template, *dequant_rounding, *generation_config;
     lf_opt_list stop;
-    int64_t max_tokens, top_k, seed, max_model_len, threads;
+    int64_t max_tokens, top_k, seed, max_model_len, threads, tensor_parallel_size;
     double temperature, top_p, min_p, repetition_penalty;
-    bool raw, json, ignore_eos, verbose;
+    bool raw, json, ignore_eos, verbose, enable_expert_parallel;
 } run_args;
 
 enum { UNSET = -2 };
@@ -59,6 +60,11 @@ static const lf_opt run_opts[] = {
            .help = "auto: sampling defaults of generation_config.json; vllm: neutral ones"),
     OPTION("dequant-rounding", dequant_rounding, STRING, .metavar = "HOW", .choices = "exact|bf16-scale",
            .help = "exact, or scales rounded to bf16 first"),
+    OPTION("tensor-parallel-size", tensor_parallel_size, INT, .alias = "-tp", .metavar = "N",
+           .help = "ranks that share the model: started here, or those of mpirun or srun (default 1, or theirs)",
+           .min = 1, .max = LF_RANKS_MAX),
+    OPTION("enable-expert-parallel", enable_expert_parallel, FLAG,
+           .help = "ranks hold whole experts instead of a part of each"),
     OPTION("threads", threads, INT, .metavar = "N", .help = "threads that compute (default: all processors)", .min = 1,
            .max = 4096),
     OPTION("json", json, FLAG, .help = "print one JSON object at the end instead of text"),
@@ -188,6 +194,32 @@ out:
     return status;
 }
 
+static lf_status run_rank(const run_args *args, const char *model, const json_t *overrides, const lf_ranks *ranks,
+                          lf_error *err)
+{
+    lf_session_options options = {
+        .engine = {.model_dir = model,
+                   .hf_overrides = overrides,
+                   .load_format = strcmp(args->load_format, "dummy") == 0 ? LF_LOAD_DUMMY : LF_LOAD_AUTO,
+                   .rounding = strcmp(args->dequant_rounding, "exact") == 0 ? LF_DEQUANT_EXACT : LF_DEQUANT_BF16_SCALE,
+                   .max_model_len = args->max_model_len,
+                   .max_num_seqs = 1,
+                   .seed = (uint64_t)LF_MAX(args->seed, (int64_t)0),
+                   .n_thread = args->threads ? (int)args->threads : ranks->n_thread,
+                   .show_progress = lf_comm_rank(ranks->comm) == 0,
+                   .comm = ranks->comm,
+                   .enable_expert_parallel = args->enable_expert_parallel},
+        .chat_template_path = args->chat_template,
+        .ignore_generation_config = strcmp(args->generation_config, "vllm") == 0,
+    };
+    if (lf_comm_rank(ranks->comm) > 0) return lf_engine_follow(&options.engine, NULL, err);
+    lf_session *session = NULL;
+    lf_status status = lf_session_open(&session, &options, err);
+    if (!status) status = generate(args, model, session, err);
+    lf_session_close(session);
+    return status;
+}
+
 static int run_run(const lf_verb *verb, int argc, char **argv)
 {
     run_args args = {.load_format = "auto",
@@ -199,7 +231,6 @@ static int run_run(const lf_verb *verb, int argc, char **argv)
                      .min_p = UNSET};
     const char *model = NULL;
     bool is_done = false;
-    lf_session *session = NULL;
     lf_error err = {0};
     lf_status status = lf_opts_parse(verb, argc, argv, &args, &model, 1, &is_done, &err);
     if (status) return lf_cli_fail(verb, &err);
@@ -212,24 +243,13 @@ static int run_run(const lf_verb *verb, int argc, char **argv)
     if (!args.verbose) lf_log_set_level(LF_LOG_WARNING);
     json_t *overrides = NULL;
     status = lf_overrides_parse(&overrides, args.hf_overrides, &err);
-    lf_session_options options = {
-        .engine = {.model_dir = model,
-                   .hf_overrides = overrides,
-                   .load_format = strcmp(args.load_format, "dummy") == 0 ? LF_LOAD_DUMMY : LF_LOAD_AUTO,
-                   .rounding = strcmp(args.dequant_rounding, "exact") == 0 ? LF_DEQUANT_EXACT : LF_DEQUANT_BF16_SCALE,
-                   .max_model_len = args.max_model_len,
-                   .max_num_seqs = 1,
-                   .seed = (uint64_t)LF_MAX(args.seed, (int64_t)0),
-                   .n_thread = (int)args.threads,
-                   .show_progress = true},
-        .chat_template_path = args.chat_template,
-        .ignore_generation_config = strcmp(args.generation_config, "vllm") == 0,
-    };
-    if (!status) status = lf_session_open(&session, &options, &err);
+    if (status) return lf_cli_fail(verb, &err);
+    lf_ranks ranks;
+    status = lf_ranks_open(&ranks, verb, argc, argv, args.tensor_parallel_size, &err);
+    bool is_over = !status && ranks.is_over;
+    if (!status && !is_over) status = run_rank(&args, model, overrides, &ranks, &err);
     json_decref(overrides);
-    if (!status) status = generate(&args, model, session, &err);
-    lf_session_close(session);
-    return status ? lf_cli_fail(verb, &err) : 0;
+    return is_over ? ranks.exit_status : lf_ranks_close(&ranks, verb, status, &err);
 }
 
 const lf_verb lf_verb_run = {
