@@ -97,7 +97,7 @@ lf_status lf__kv_init(lf_kv_cache *kv, lf_device *device, const lf_config *confi
         lf_kv_layer *layer = &kv->layers[i];
         layer->block_size = block_size;
         layer->n_kv_head = n_kv_head;
-        layer->d_head = (size_t)config->head_dim;
+        layer->d_head = layer->d_value = (size_t)config->head_dim;
         if (bytes > 0) status = device->ops->alloc(device, bytes, &layer->keys, err);
         if (!status && bytes > 0) status = device->ops->alloc(device, bytes, &layer->values, err);
     }
