@@ -57,7 +57,7 @@ static lf_status read_own_model(lf_engine *engine, lf_preflight *preflight, lf_e
         lf_error_expected(err, "%s", lf_config_supported());
     }
     if (status) return status;
-    log_warnings(&preflight->findings);
+    if (lf_comm_rank(engine->options.comm) == 0) log_warnings(&preflight->findings); // the others see the same
     engine->config = preflight->config;
     return LF_OK;
 }
