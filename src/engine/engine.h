@@ -19,6 +19,30 @@
 typedef struct lf_engine lf_engine;
 typedef struct lf_request lf_request;
 
+// Where a traced pass hands out its rows, in this order.
+typedef enum lf_trace_point {
+    LF_TRACE_EMBEDDING, // the tokens' embeddings
+    LF_TRACE_ATTENTION, // the stream behind a layer's attention
+    LF_TRACE_LAYER,     // the stream behind a whole layer
+    LF_TRACE_NORM,      // behind the last norm
+    LF_TRACE_LOGITS,    // of the tokens whose logits are needed: rows of vocab_size numbers
+} lf_trace_point;
+
+// VALID during the call only.
+typedef struct lf_trace_rows {
+    lf_trace_point point;
+    int64_t step;     // 0, 1, ... since the engine is open
+    int64_t layer;    // ATTENTION and LAYER; otherwise -1
+    const float *rows; // [n_row, n_col]; of the stream, bf16 numbers
+    size_t n_row, n_col;
+    const int32_t *ids, *positions; // [n_row]: token, and place in its sequence
+    const int32_t *experts;         // [n_row, n_active]: chosen by a layer with experts (LAYER); otherwise NULL
+    size_t n_active;
+} lf_trace_rows;
+
+// Called on the engine thread.
+typedef void (*lf_trace_fn)(void *ctx, const lf_trace_rows *rows);
+
 typedef struct lf_engine_options {
     const char *model_dir;
     const json_t *hf_overrides; // BORROWED until the engine is open: laid over config.json; NULL: none
@@ -35,6 +59,8 @@ typedef struct lf_engine_options {
     bool show_progress;
     lf_comm *comm;               // BORROWED: the ranks of tensor parallelism; NULL: one rank
     bool enable_expert_parallel; // experts are dealt out whole instead of being cut
+    lf_trace_fn on_trace;        // NULL: no pass is traced; rank 0 only
+    void *trace_ctx;
 } lf_engine_options;
 
 // Numbers are of this rank where ranks differ.

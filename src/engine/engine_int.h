@@ -15,6 +15,7 @@
 #include "engine/sched.h"
 #include "engine/step.h"
 #include "engine/team.h"
+#include "engine/trace.h"
 #include "load/load.h"
 #include "model/model.h"
 
@@ -36,6 +37,7 @@ struct lf_engine {
     lf_kv_cache kv;
     lf_step step;
     lf_forward forward;
+    lf_trace trace; // rank 0, when the caller wants one
     lf_team team;
     lf_sched sched; // rank 0 only, as emit and the hub
     lf_emit emit;

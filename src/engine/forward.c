@@ -6,6 +6,7 @@
 #include "engine/forward.h"
 
 #include "engine/pass.h"
+#include "engine/trace.h"
 
 static void run_attention(lf_pass *p)
 {
@@ -41,20 +42,29 @@ static void run_feed_forward(lf_pass *p)
     lf__project(p, LF_SLOT_DOWN, LF_SLOT_DOWN_BIAS, f->activation);
 }
 
+static void trace(lf_pass *p, lf_trace_point point, int64_t layer)
+{
+    if (p->f->trace && !p->status) p->status = lf__trace_stream(p->f, p->step, point, layer, p->err);
+}
+
 static void run_layer(lf_pass *p)
 {
     lf__norm(p, LF_SLOT_INPUT_NORM, p->layer > 0);
     run_attention(p);
+    trace(p, LF_TRACE_ATTENTION, p->layer);
     lf__norm(p, LF_SLOT_POST_ATTN_NORM, true);
     run_feed_forward(p);
+    trace(p, LF_TRACE_LAYER, p->layer);
 }
 
 lf_status lf__forward_layers(const lf_forward *forward, const lf_step *step, lf_error *err)
 {
     lf_pass p = lf__pass_begin(forward, step, err);
     lf__embed(&p, forward->residual);
+    trace(&p, LF_TRACE_EMBEDDING, -1);
     for (p.layer = 0; p.layer < forward->config->num_hidden_layers; p.layer++) run_layer(&p);
     lf__norm(&p, LF_SLOT_FINAL_NORM, true);
+    trace(&p, LF_TRACE_NORM, -1);
     return p.status;
 }
 

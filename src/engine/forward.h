@@ -52,6 +52,7 @@ typedef struct lf_forward {
     lf_dptr joined_logits;    // f32 [max_row, n_vocab]; rank 0 of several
     size_t *vocab_of_rank;    // [n_rank]
     lf_step_profile *profile; // BORROWED; NULL: nothing is timed
+    struct lf_trace *trace;   // BORROWED; NULL: nothing is traced
 } lf_forward;
 
 typedef struct lf_forward_args {

@@ -15,7 +15,9 @@ lf_status lf__engine_logits(lf_engine *engine, const int32_t *rows, size_t n_row
 {
     lf_status status = lf__step_select(&engine->step, rows, n_row, err);
     if (!status) status = lf__team_send(&engine->team, LF_TASK_LOGITS, &engine->step, rows, n_row, err);
-    return status ? status : lf__forward_logits(&engine->forward, &engine->step, n_row, err);
+    if (!status) status = lf__forward_logits(&engine->forward, &engine->step, n_row, err);
+    if (status || !engine->forward.trace) return status;
+    return lf__trace_logits(&engine->forward, &engine->step, rows, n_row, err);
 }
 
 lf_status lf__engine_follow(lf_engine *engine, lf_error *err)

@@ -357,7 +357,11 @@ static lf_status plan_cache(lf_engine *engine, lf_status status, uint64_t free_b
 
 static lf_status make_leader(lf_engine *engine, size_t n_row, const lf_step_limits *limits, lf_error *err)
 {
+    const lf_engine_options *o = &engine->options;
     lf_status status = lf__sched_init(&engine->sched, &engine->kv.pool, limits->n_seq, limits->n_tok, err);
+    if (!status && o->on_trace) {
+        status = lf__trace_init(&engine->trace, &engine->forward, limits->n_tok, n_row, o->on_trace, o->trace_ctx, err);
+    }
     return status ? status : lf__emit_init(&engine->emit, &engine->forward, n_row, limits->n_seq, err);
 }
 
@@ -441,6 +445,7 @@ lf_status lf__engine_build(lf_engine *engine, lf_error *err)
     status = lf_comm_agree(comm, status, err);
     if (!status) status = warm_up(engine, err);
     if (status) return status;
+    if (engine->trace.on_rows) engine->forward.trace = &engine->trace; // from now on: the warm-up is nobody's
     lf_log(LF_LOG_INFO, "init engine (create kv cache, warmup model) took %.2f seconds",
            (double)(lf_now_ns() - start) * 1e-9);
     return LF_OK;
@@ -451,6 +456,7 @@ void lf__engine_tear_down(lf_engine *engine)
     lf__emit_fini(&engine->emit);
     lf__sched_fini(&engine->sched);
     lf__forward_fini(&engine->forward);
+    lf__trace_fini(&engine->trace);
     lf__team_fini(&engine->team);
     lf__step_fini(&engine->step);
     lf__kv_fini(&engine->kv);

@@ -13,5 +13,6 @@ int test_requests(void);
 int test_sample(void);
 int test_sched(void);
 int test_threads(void);
+int test_trace(void);
 
 #endif
