@@ -21,7 +21,8 @@ enum {
     LF_TILE_COLUMNS = 192,  // columns of a panel that are strips at a time: 48 KiB
     LF_LINEAR_TOKENS = 512, // tokens expanded to f32 at a time
     LF_PRIVATE_TOKENS = 8,  // up to so many, each thread expands its own copy instead of waiting for the others
-    LF_RUN_BLOCKS = 8,      // blocks of columns that many tokens pass over at a time on a matrix unit
+    LF_RUN_BLOCKS = 8,      // blocks of columns that tokens pass over at a time on a matrix unit
+    LF_FEW_TOKENS = 112,    // up to so many stream the weights once on a matrix unit; whole groups
     LF_ITEM_PANELS = 4,     // panels of one piece of such work, at most
     LF_KEY_SEGMENT = 512,   // keys whose softmax is folded into the total as one; multiple of LF_KEY_CHUNK
 };
@@ -110,17 +111,16 @@ lf_status lf__cpu_embed(lf_device *device, const lf_embed_args *args, lf_error *
 lf_status lf__cpu_linear(lf_device *device, const lf_linear_args *args, lf_error *err);
 void lf__linear_store(const lf_cpu_kernels *kernels, const lf_linear_args *args, const float *sum, size_t tok,
                       size_t n_tok, size_t row, size_t n_row);
-// Tokens [first_tok, first_tok + n_tok) of a linear layer as its products read them: on a matrix unit at most
-// LF_BLOCK_TOKENS as one group of tiles, else fewer than LF_MANY_TOKENS in float32. Columns that the matrix does not have
-// are zero.
+// Tokens [first_tok, first_tok + n_tok) of a linear layer as its products read them: in tiles on a matrix unit, at most
+// LF_FEW_TOKENS; else in float32, fewer than LF_MANY_TOKENS. Columns that the matrix does not have are zero.
 typedef struct lf_few_tokens {
     const lf_linear_args *args;
     size_t first_tok, n_tok;
-    const lf_bf16 *tiles; // kernels.h, THE BLOCKS
+    const lf_bf16 *tiles; // filled by lf__tile_token
     const float *wide;    // [n_tok, 2 * n_pair]
     size_t wide_stride;
 } lf_few_tokens;
-// The product of these tokens and some strips of a panel, stored. sum: scratch, [n_tok, 64].
+// The product of these tokens and some strips of a panel, stored. sum: scratch, [tokens in whole groups, 64].
 void lf__linear_strips(const lf_cpu_device *cpu, const lf_few_tokens *tokens, float *sum, size_t panel, size_t strip,
                        size_t n_strip);
 // Strips of one piece of work when there are n_panel panels in all: LF_PANEL_STRIPS or 1.
@@ -129,6 +129,15 @@ lf_status lf__cpu_linear_reserve(lf_cpu_device *cpu, size_t n_pair, lf_error *er
 // linear_tiles.c
 void lf__linear_tiles(lf_cpu_device *cpu, const lf_linear_args *args, size_t first, size_t n_tok);
 // linear_blocks.c
+// Tokens that the tiles of n_tok tokens have room for; those from n_tok on are to be filled, too.
+static inline size_t lf__tile_tokens(size_t n_tok)
+{
+    return n_tok <= LF_BLOCK_TOKENS ? n_tok : (n_tok + LF_BLOCK_TOKENS - 1) / LF_BLOCK_TOKENS * LF_BLOCK_TOKENS;
+}
+// Token `tok` of the tiles (kernels.h, THE BLOCKS) of n_tok tokens of n_block blocks: the n elements at src, then zeros.
+void lf__tile_token(lf_bf16 *tiles, size_t n_tok, size_t tok, size_t n_block, const lf_bf16 *src, size_t n);
+void lf__multiply_tiles(const lf_cpu_device *cpu, const lf_few_tokens *tokens, float *sum, size_t panel, size_t strip,
+                        size_t n_strip);
 void lf__linear_blocks(lf_cpu_device *cpu, const lf_linear_args *args, size_t first, size_t n_tok);
 // rowwise.c
 lf_status lf__cpu_rms_norm(lf_device *device, const lf_norm_args *args, lf_error *err);

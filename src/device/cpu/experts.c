@@ -12,10 +12,10 @@
 #include "base/par.h"
 
 enum {
-    RUN_ROWS = LF_LINEAR_TOKENS, // most rows of a run: what a linear layer takes in one pass over its weights
-    GRAIN_ELEMENTS = 16384,      // elements below which a range is not worth a second thread
-    THREAD_CHUNKS = 8,           // runs of memory that a thread streams one after the other, when costs are uneven
-    COLUMN_BLOCK = 64,           // columns of the output that one thread adds up, at least
+    RUN_ROWS = 1024,         // most rows of a run
+    GRAIN_ELEMENTS = 16384,  // elements below which a range is not worth a second thread
+    THREAD_CHUNKS = 32,      // runs of memory that a thread streams one after the other, when costs are uneven
+    COLUMN_BLOCK = 64,       // columns of the output that one thread adds up, at least
 };
 
 // Tokens of one expert: rows [row, row + n_row) of the run.
@@ -50,7 +50,7 @@ typedef struct experts_job {
     size_t item_strips;       // strips of one piece of work
 } experts_job;
 
-// A group of tiles lies where the piece's wide rows would.
+// Tiles lie where the piece's wide rows would: tokens that fill up a group take less than float32 for bf16.
 static lf_bf16 *tiles_of(const workspace *space, const piece *p)
 {
     return (lf_bf16 *)(void *)(space->wide + p->row * space->wide_stride);
@@ -159,7 +159,7 @@ static void form_run(experts_job *job, size_t slot, size_t *expert)
         if (n > space->n_row - job->n_row) break;
         piece found = {.expert = *expert, .row = job->n_row, .n_row = n};
         job->n_row += n;
-        if (n <= (job->cpu->has_matrix_unit ? LF_BLOCK_TOKENS : LF_MANY_TOKENS - 1)) {
+        if (n <= (job->cpu->has_matrix_unit ? LF_FEW_TOKENS : LF_MANY_TOKENS - 1)) {
             space->pieces[job->n_few++] = found;
         } else {
             space->pieces[space->n_row - ++n_many] = found; // from the back, where they do not meet
@@ -175,19 +175,23 @@ static void form_run(experts_job *job, size_t slot, size_t *expert)
 static void place_row(const experts_job *job, const piece *p, size_t row, const lf_bf16 *src, size_t n)
 {
     const workspace *space = &job->space;
-    if (!job->cpu->has_matrix_unit) {
-        float *wide = space->wide + row * space->wide_stride;
-        job->cpu->kernels.expand(wide, src, n);
-        memset(wide + n, 0, (padded_columns(n) - n) * sizeof *wide);
+    size_t n_column = padded_columns(n);
+    if (job->cpu->has_matrix_unit) {
+        lf__tile_token(tiles_of(space, p), p->n_row, row - p->row, n_column / LF_BLOCK_COLUMNS, src, n);
         return;
     }
-    lf_bf16 *tile = tiles_of(space, p) + (row - p->row) * LF_BLOCK_COLUMNS;
-    size_t column = 0, step = p->n_row * LF_BLOCK_COLUMNS;
-    for (; column + LF_BLOCK_COLUMNS <= n; column += LF_BLOCK_COLUMNS, tile += step)
-        memcpy(tile, src + column, LF_BLOCK_COLUMNS * sizeof *tile);
-    if (column == n) return;
-    memset(tile, 0, LF_BLOCK_COLUMNS * sizeof *tile);
-    memcpy(tile, src + column, (n - column) * sizeof *tile);
+    float *wide = space->wide + row * space->wide_stride;
+    job->cpu->kernels.expand(wide, src, n);
+    memset(wide + n, 0, (n_column - n) * sizeof *wide);
+}
+
+// The tokens that fill up a piece's last group are zeros.
+static void fill_up(const experts_job *job, const piece *p, size_t n)
+{
+    if (!job->cpu->has_matrix_unit) return;
+    size_t n_block = padded_columns(n) / LF_BLOCK_COLUMNS;
+    for (size_t tok = p->n_row; tok < lf__tile_tokens(p->n_row); tok++)
+        lf__tile_token(tiles_of(&job->space, p), p->n_row, tok, n_block, NULL, 0);
 }
 
 static void gather_range(void *ctx, size_t begin, size_t end, int thread)
@@ -195,16 +199,18 @@ static void gather_range(void *ctx, size_t begin, size_t end, int thread)
     const experts_job *job = ctx;
     const lf_experts_args *args = job->args;
     const workspace *space = &job->space;
-    for (size_t p = begin; p < end; p++) {
-        for (size_t row = space->pieces[p].row; row < space->pieces[p].row + space->pieces[p].n_row; row++) {
+    for (size_t i = begin; i < end; i++) {
+        const piece *p = &space->pieces[i];
+        for (size_t row = p->row; row < p->row + p->n_row; row++) {
             size_t tok = (size_t)space->tokens[job->first_slot + row];
             const lf_bf16 *src = (const lf_bf16 *)args->x.address + tok * args->x_stride;
-            if (p < job->n_few) {
-                place_row(job, &space->pieces[p], row, src, args->d);
+            if (i < job->n_few) {
+                place_row(job, p, row, src, args->d);
             } else {
                 memcpy(space->x + row * args->d, src, args->d * sizeof *src);
             }
         }
+        if (i < job->n_few) fill_up(job, p, args->d);
     }
 }
 
@@ -213,13 +219,15 @@ static void gate_range(void *ctx, size_t begin, size_t end, int thread)
     const experts_job *job = ctx;
     const workspace *space = &job->space;
     size_t d_ff = job->args->d_ff;
-    for (size_t p = begin; p < end; p++) {
-        for (size_t row = space->pieces[p].row; row < space->pieces[p].row + space->pieces[p].n_row; row++) {
+    for (size_t i = begin; i < end; i++) {
+        const piece *p = &space->pieces[i];
+        for (size_t row = p->row; row < p->row + p->n_row; row++) {
             const lf_bf16 *hidden = space->hidden + row * 2 * d_ff;
             lf_bf16 *gated = space->gated + row * d_ff;
             job->cpu->kernels.gate(gated, hidden, hidden + d_ff, d_ff);
-            if (p < job->n_few) place_row(job, &space->pieces[p], row, gated, d_ff);
+            if (i < job->n_few) place_row(job, p, row, gated, d_ff);
         }
+        if (i < job->n_few) fill_up(job, p, d_ff);
     }
 }
 

@@ -91,18 +91,9 @@ void lf__linear_strips(const lf_cpu_device *cpu, const lf_few_tokens *tokens, fl
 {
     const lf_weight *weight = tokens->args->weight;
     size_t n_tok = tokens->n_tok;
-    memset(sum, 0, n_tok * LF_PANEL_ROWS * sizeof *sum);
+    memset(sum, 0, lf__tile_tokens(n_tok) * LF_PANEL_ROWS * sizeof *sum);
     if (cpu->has_matrix_unit) {
-        cpu->kernels.multiply_blocks(&(lf_blocks_args){
-            .sum = sum,
-            .sum_stride = LF_PANEL_ROWS,
-            .tiles = tokens->tiles,
-            .n_tok = n_tok,
-            .panel = lf__weight_panel(weight, panel),
-            .n_block = weight->n_pair / (LF_BLOCK_COLUMNS / 2),
-            .strip = strip,
-            .n_strip = n_strip,
-        });
+        lf__multiply_tiles(cpu, tokens, sum, panel, strip, n_strip);
     } else {
         size_t chunk = n_tok == 1 ? weight->n_pair : n_tok <= FEW_TOKENS ? FEW_CHUNK_PAIRS : CHUNK_PAIRS;
         for (size_t pair = 0; pair < weight->n_pair; pair += chunk) {

@@ -27,6 +27,45 @@ typedef struct blocks_job {
 
 static lf_bf16 *tiles_of(const blocks_job *job) { return job->cpu->x_pages.address; }
 
+void lf__tile_token(lf_bf16 *tiles, size_t n_tok, size_t tok, size_t n_block, const lf_bf16 *src, size_t n)
+{
+    size_t rows = LF_MIN((size_t)LF_BLOCK_TOKENS, n_tok), step = rows * LF_BLOCK_COLUMNS;
+    lf_bf16 *row = tiles + tok / rows * n_block * step + tok % rows * LF_BLOCK_COLUMNS;
+    for (size_t column = 0; column < n_block * LF_BLOCK_COLUMNS; column += LF_BLOCK_COLUMNS, row += step) {
+        if (column + LF_BLOCK_COLUMNS <= n) {
+            memcpy(row, src + column, LF_BLOCK_COLUMNS * sizeof *row);
+            continue;
+        }
+        memset(row, 0, LF_BLOCK_COLUMNS * sizeof *row);
+        if (column < n) memcpy(row, src + column, (n - column) * sizeof *row);
+    }
+}
+
+void lf__multiply_tiles(const lf_cpu_device *cpu, const lf_few_tokens *tokens, float *sum, size_t panel, size_t strip,
+                        size_t n_strip)
+{
+    const lf_weight *weight = tokens->args->weight;
+    lf_blocks_args args = {.sum = sum,
+                           .sum_stride = LF_PANEL_ROWS,
+                           .tiles = tokens->tiles,
+                           .n_tok = lf__tile_tokens(tokens->n_tok),
+                           .panel = lf__weight_panel(weight, panel),
+                           .n_block = weight->n_pair / (LF_BLOCK_COLUMNS / 2),
+                           .strip = strip,
+                           .n_strip = n_strip};
+    if (args.n_tok <= LF_BLOCK_TOKENS || n_strip == LF_PANEL_STRIPS) {
+        cpu->kernels.multiply_blocks(&args);
+        return;
+    }
+    size_t n_group = args.n_tok / LF_BLOCK_TOKENS;
+    args.n_tok = LF_BLOCK_TOKENS;
+    for (size_t group = 0; group < n_group; group++) {
+        cpu->kernels.multiply_blocks(&args);
+        args.sum += LF_BLOCK_TOKENS * LF_PANEL_ROWS;
+        args.tiles += args.n_block * TILE_ELEMENTS;
+    }
+}
+
 // Blocks [block, block + n_block) of tokens [tok, tok + n_tok) of the job; each block gets `rows` >= n_tok rows.
 static void lay_out(const blocks_job *job, lf_bf16 *dst, size_t tok, size_t n_tok, size_t rows, size_t block,
                     size_t n_block)

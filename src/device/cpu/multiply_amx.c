@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // multiply_blocks for AMX: sums of 16 tokens by 16 rows live in tile registers, tiles of tokens and tiles of the panel
-// (16 pairs of columns, 256 bytes apart) pass. Up to 16 tokens stream the panel once, all four strips at a time; more
-// of them go in pairs of groups by pairs of strips, so that every tile that is loaded is used twice. Many of those read
-// the weights from a copy without gaps: two strips of a panel fall into half of the first level cache's sets. The bits
-// are those of __ref: every row of a tile is a chain of its own.
+// (16 pairs of columns, 256 bytes apart) pass. Up to 16 tokens stream the panel once, all four strips at a time, and so
+// does each of some groups. Many go in pairs of groups by pairs of strips, so that every tile that is loaded is used
+// twice; they read the weights from a copy without gaps, because two strips of a panel fall into half of the first level
+// cache's sets. The bits are those of __ref: every row of a tile is a chain of its own.
 #include <immintrin.h>
 
 #include "device/cpu/kernels.h"
@@ -16,8 +16,9 @@ enum {
     STRIP_ELEMENTS = 2 * LF_STRIP_ROWS,
     LINE_ELEMENTS = 32,
     PREFETCH_BLOCKS = 2, // how far ahead few tokens ask for their panel
+    RUN_BLOCKS = 8,      // of the panel are 32 KiB
     COPY_BLOCKS = 8,     // two strips of so many blocks are 16 KiB, a third of the first level cache
-    COPY_GROUPS = 8,     // groups of tokens that earn a copy
+    COPY_GROUPS = 8,     // groups of tokens that are many: they earn a copy
 };
 
 // The operand of LDTILECFG.
@@ -35,6 +36,7 @@ static void configure(size_t token_rows)
         config.row_bytes[i] = TILE_BYTES;
         config.rows[i] = i < 6 ? (uint8_t)token_rows : LF_BLOCK_COLUMNS / 2;
     }
+    __asm__ volatile("" : : "r"(&config) : "memory"); // gcc's intrinsic says that it reads 8 bytes of the 64
     _tile_loadconfig(&config);
 }
 
@@ -44,8 +46,8 @@ static void prefetch_block(const lf_bf16 *block)
         _mm_prefetch((const char *)(block + line * LINE_ELEMENTS), _MM_HINT_T0);
 }
 
-// All strips of a panel for up to 16 tokens.
-static void whole_panel(const lf_blocks_args *args)
+// All strips of a panel for up to 16 tokens; `ahead`: which are the first to touch it.
+static void whole_panel(const lf_blocks_args *args, bool ahead)
 {
     const size_t sum_bytes = args->sum_stride * sizeof(float), step = args->n_tok * LF_BLOCK_COLUMNS;
     const lf_bf16 *panel = args->panel, *tile = args->tiles;
@@ -55,7 +57,7 @@ static void whole_panel(const lf_blocks_args *args)
     _tile_loadd(2, sum + 2 * LF_STRIP_ROWS, sum_bytes);
     _tile_loadd(3, sum + 3 * LF_STRIP_ROWS, sum_bytes);
     for (size_t block = 0; block < args->n_block; block++, panel += LF_BLOCK_PANEL, tile += step) {
-        prefetch_block(panel + PREFETCH_BLOCKS * LF_BLOCK_PANEL);
+        if (ahead) prefetch_block(panel + PREFETCH_BLOCKS * LF_BLOCK_PANEL);
         _tile_loadd(4, tile, TILE_BYTES);
         _tile_loadd(6, panel, PAIR_BYTES);
         _tile_dpbf16ps(0, 4, 6);
@@ -138,6 +140,22 @@ static void two_by_two(const lf_blocks_args *args, const weight_tiles *weights, 
     _tile_stored(3, sum + below + LF_STRIP_ROWS, sum_bytes);
 }
 
+// Some groups pass over a run of the panel one after the other: the first brings it into the first level cache.
+static void some_groups(const lf_blocks_args *args)
+{
+    lf_blocks_args part = *args;
+    part.n_tok = LF_BLOCK_TOKENS;
+    for (size_t block = 0; block < args->n_block; block += RUN_BLOCKS) {
+        part.panel = args->panel + block * LF_BLOCK_PANEL;
+        part.n_block = args->n_block - block < RUN_BLOCKS ? args->n_block - block : RUN_BLOCKS;
+        for (size_t group = 0; group < args->n_tok / LF_BLOCK_TOKENS; group++) {
+            part.sum = args->sum + group * LF_BLOCK_TOKENS * args->sum_stride;
+            part.tiles = args->tiles + (group * args->n_block + block) * TILE_ELEMENTS;
+            whole_panel(&part, group == 0);
+        }
+    }
+}
+
 static void many_tokens(const lf_blocks_args *args)
 {
     size_t n_group = args->n_tok / LF_BLOCK_TOKENS, n_pair = n_group / 2;
@@ -148,7 +166,7 @@ static void many_tokens(const lf_blocks_args *args)
     for (size_t strip = 0; strip < LF_PANEL_STRIPS; strip += 2) {
         const lf_bf16 *first = args->panel + strip * STRIP_ELEMENTS;
         weight_tiles weights = {{first, first + STRIP_ELEMENTS}, PAIR_BYTES, LF_BLOCK_PANEL};
-        if (n_group >= COPY_GROUPS && args->n_block <= COPY_BLOCKS) weights = copy_strips(copy, first, args->n_block);
+        if (args->n_block <= COPY_BLOCKS) weights = copy_strips(copy, first, args->n_block);
         for (size_t group = 0; group + 2 <= n_group; group += 2) {
             bool all = !args->next || asked >= lines;
             const lf_bf16 *next = all ? NULL : args->next + asked * args->n_block * LINE_ELEMENTS;
@@ -161,17 +179,19 @@ static void many_tokens(const lf_blocks_args *args)
     last.sum += (n_group - 1) * LF_BLOCK_TOKENS * args->sum_stride;
     last.tiles += (n_group - 1) * args->n_block * TILE_ELEMENTS;
     last.n_tok = LF_BLOCK_TOKENS;
-    whole_panel(&last);
+    whole_panel(&last, false);
 }
 
 void lf_multiply_blocks__amx(const lf_blocks_args *args)
 {
     if (args->n_tok == 0) return;
     configure(args->n_tok < LF_BLOCK_TOKENS ? args->n_tok : LF_BLOCK_TOKENS);
-    if (args->n_tok > LF_BLOCK_TOKENS) {
+    if (args->n_tok >= COPY_GROUPS * LF_BLOCK_TOKENS) {
         many_tokens(args);
+    } else if (args->n_tok > LF_BLOCK_TOKENS) {
+        some_groups(args);
     } else if (args->n_strip == LF_PANEL_STRIPS) {
-        whole_panel(args);
+        whole_panel(args, true);
     } else {
         for (size_t strip = args->strip; strip < args->strip + args->n_strip; strip++) one_strip(args, strip);
     }
