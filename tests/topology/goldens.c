@@ -5,7 +5,7 @@
 //
 // How near? Call a run's error e: its logits minus those of exact arithmetic. To first order e is a sum of J_i r_i, one
 // term for each rounding of an activation to bf16, where r_i is the rounding's error and J_i how the logit depends on
-// that activation. Errors of float32 sums are 2^-16 of these and count only where they turn a rounding the other way.
+// that activation. Errors of float32 sums are 2^-15 of these and count only where they turn a rounding the other way.
 // Two topologies round the same activations, so they have the same J_i. Their r_i are equal except where a rounding
 // turned, or an input differed already; wherever they differ, both are roundings of nearby numbers, at worst independent
 // of each other. So for the difference of two runs, d = sum J_i (r_i - r'_i),
@@ -46,8 +46,10 @@ static void compare(ranks *r, const golden *g, const char *name, const float *lo
     double worst = (double)g->bf16_deviation, rms = (double)g->bf16_rms_deviation;
     distance reference = distance_of(logits, g->logits, g->n_row * g->n_vocab);
     distance one_rank = distance_of(logits, single, g->n_row * g->n_vocab);
-    printf("%2d %-50s reference: worst %.2f rms %.2f, one rank: worst %.4f rms %.4f\n", r->n_rank, name,
-           reference.worst / worst, reference.rms / rms, one_rank.worst / worst, one_rank.rms / rms);
+    if (getenv("LF_TEST_VERBOSE")) {
+        printf("%2d %-50s of the tolerance's unit: worst %.2f rms %.2f, from one rank %.3f %.3f\n", r->n_rank, name,
+               reference.worst / worst, reference.rms / rms, one_rank.worst / worst, one_rank.rms / rms);
+    }
     judge(r, reference.worst <= WORST_FACTOR * worst, name, "worst logit", reference.worst, WORST_FACTOR * worst);
     judge(r, reference.rms <= RMS_FACTOR * rms, name, "rms of logits", reference.rms, RMS_FACTOR * rms);
     worst *= TWO_RUNS * WORST_FACTOR, rms *= TWO_RUNS * RMS_FACTOR;

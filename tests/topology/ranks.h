@@ -16,11 +16,13 @@ typedef struct ranks {
     lf_comm *comm; // NULL: one rank
     int rank, n_rank;
     size_t n_passed, n_failed;
+    size_t n_choice, n_clear_choice; // positions compared by their largest logit
 } ranks;
 
 typedef struct model_options {
     const char *dir;
     lf_load_format load_format;
+    uint64_t seed; // of dummy weights
     bool deals_experts;
 } model_options;
 
@@ -45,5 +47,7 @@ size_t argmax_of(const float *row, size_t n);
 void judge(ranks *r, bool is_so, const char *name, const char *what, double found, double limit);
 
 void run_goldens(ranks *r);
+void run_matrix(ranks *r);
+void run_dummies(ranks *r);
 
 #endif
