@@ -111,7 +111,7 @@ exact *exact_open_dummy(const char *dir, uint64_t seed)
     lf_config config;
     json_t *json = NULL;
     lf_error err = {0};
-    if (lf_config_load(&config, &json, dir, &err)) fail_msg("%s", err.message);
+    if (lf_config_load(&config, &json, dir, NULL, &err)) fail_msg("%s", err.message);
     json_decref(json);
     return read_all(&config, NULL, seed);
 }
