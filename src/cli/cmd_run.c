@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/ranks.h"
+#include "cli/trace.h"
 #include "cli/verbs.h"
 #include "server/generation.h"
 #include "server/job.h"
@@ -17,7 +18,8 @@
 #include "server/session.h"
 
 typedef struct run_args {
-    const char *prompt, *system, *load_format, *hf_overrides, *chat_template, *dequant_rounding, *generation_config;
+    const char *prompt, *system, *load_format, *hf_overrides, *chat_template, *dequant_rounding, *generation_config,
+        *trace_layers;
     lf_opt_list stop;
     int64_t max_tokens, top_k, seed, max_model_len, threads, tensor_parallel_size;
     double temperature, top_p, min_p, repetition_penalty;
@@ -67,6 +69,8 @@ static const lf_opt run_opts[] = {
            .help = "ranks hold whole experts instead of a part of each"),
     OPTION("threads", threads, INT, .metavar = "N", .help = "threads that compute (default: all processors)", .min = 1,
            .max = 4096),
+    OPTION("trace-layers", trace_layers, STRING, .metavar = "FILE",
+           .help = "write digests, statistics and some rows behind every layer, and the logits, as JSON lines"),
     OPTION("json", json, FLAG, .help = "print one JSON object at the end instead of text"),
     OPTION("verbose", verbose, FLAG, .alias = "-v", .help = "show the log"),
 };
@@ -214,10 +218,13 @@ static lf_status run_rank(const run_args *args, const char *model, const json_t 
     };
     if (lf_comm_rank(ranks->comm) > 0) return lf_engine_follow(&options.engine, NULL, err);
     lf_session *session = NULL;
-    lf_status status = lf_session_open(&session, &options, err);
+    lf_trace_file trace;
+    lf_status status = lf_trace_file_open(&trace, args->trace_layers, &options.engine, err);
+    if (!status) status = lf_session_open(&session, &options, err);
+    if (!status) lf_trace_file_head(&trace, model, session->engine);
     if (!status) status = generate(args, model, session, err);
     lf_session_close(session);
-    return status;
+    return lf_trace_file_close(&trace, status, err);
 }
 
 static int run_run(const lf_verb *verb, int argc, char **argv)
