@@ -3,8 +3,10 @@
 // landfall serve: an OpenAI-compatible server on one model. Order at the start: the port is taken before the model is
 // loaded (a taken port costs no load), the model has generated a token before anybody is told that the server is ready.
 // The first SIGTERM or SIGINT lets running requests finish, the second ends the process; while the model loads, the
-// first one does.
+// first one does. With several ranks, rank 0 is the server and the others compute what it says. When one of them goes,
+// running requests are answered with the reason and the server ends.
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -19,11 +21,16 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cli/ranks.h"
 #include "cli/verbs.h"
 #include "landfall.h"
 #include "server/server.h"
 
-enum { MAX_API_KEYS = 64 };
+enum {
+    MAX_API_KEYS = 64,
+    LOOK_MS = 100,        // how often a waiting server looks whether all ranks are there
+    LAST_WORDS_S = 5,     // for running requests, when a rank has gone: they end with the next step
+};
 
 typedef struct serve_args {
     const char *host, *load_format, *dtype, *chat_template, *generation_config, *dequant_rounding, *ready_file,
@@ -32,7 +39,7 @@ typedef struct serve_args {
     int64_t port, max_model_len, max_num_seqs, max_num_batched_tokens, block_size, kv_cache_memory_bytes, seed, threads,
         tensor_parallel_size, max_body_bytes;
     double shutdown_timeout;
-    bool enforce_eager, disable_log_requests, trust_remote_code;
+    bool enforce_eager, enable_expert_parallel, disable_log_requests, trust_remote_code;
     json_t *overrides; // OWNED: hf_overrides, parsed
 } serve_args;
 
@@ -70,7 +77,9 @@ static const lf_opt serve_opts[] = {
     OPTION("dequant-rounding", dequant_rounding, STRING, .metavar = "HOW", .choices = "exact|bf16-scale",
            .help = "exact, or scales rounded to bf16 first"),
     OPTION("tensor-parallel-size", tensor_parallel_size, INT, .alias = "-tp", .metavar = "N",
-           .help = "ranks (this version serves with 1)", .min = 1, .max = 65536),
+           .help = "ranks that share the model; started here, or by mpirun or srun", .min = 1, .max = LF_RANKS_MAX),
+    OPTION("enable-expert-parallel", enable_expert_parallel, FLAG,
+           .help = "deal experts out whole to the ranks instead of cutting each"),
     OPTION("enforce-eager", enforce_eager, FLAG, .help = "no graph capture"),
     OPTION("threads", threads, INT, .metavar = "N", .help = "threads that compute (default: all processors)", .min = 1,
            .max = 4096),
@@ -112,25 +121,34 @@ static void *watch_signals(void *ctx)
     return NULL;
 }
 
-// Blocks the signals in this thread and in all that it starts from now on, and hands them to one thread.
-static lf_status watch_start(signal_watch *watch, lf_error *err)
+// Blocks the signals in this thread and in all that it starts from now on.
+static void watch_block(signal_watch *watch)
 {
     sigemptyset(&watch->set);
     sigaddset(&watch->set, SIGTERM);
     sigaddset(&watch->set, SIGINT);
     atomic_init(&watch->is_serving, false);
     signal(SIGPIPE, SIG_IGN);
+    pthread_sigmask(SIG_BLOCK, &watch->set, NULL);
+}
+
+// Hands them to one thread.
+static lf_status watch_start(signal_watch *watch, lf_error *err)
+{
     watch->event_fd = eventfd(0, EFD_CLOEXEC);
     if (watch->event_fd < 0) return lf_error_errno(err, errno, "cannot make an eventfd");
-    int code = pthread_sigmask(SIG_BLOCK, &watch->set, NULL);
-    if (!code) code = pthread_create(&watch->thread, NULL, watch_signals, watch);
+    int code = pthread_create(&watch->thread, NULL, watch_signals, watch);
     return code ? lf_error_errno(err, code, "cannot watch for signals") : LF_OK;
 }
 
-static void watch_wait(signal_watch *watch)
+// Until a signal comes, or a rank goes: LF_ERR_COMM with the cause.
+static lf_status watch_wait(signal_watch *watch, lf_comm *comm, lf_error *err)
 {
-    uint64_t count;
-    while (read(watch->event_fd, &count, sizeof count) < 0 && errno == EINTR) continue;
+    struct pollfd signalled = {.fd = watch->event_fd, .events = POLLIN};
+    while (poll(&signalled, 1, comm ? LOOK_MS : -1) <= 0) {
+        if (lf_comm_failure(comm, err)) return err->status;
+    }
+    return LF_OK;
 }
 
 // ---- ready ----
@@ -185,13 +203,6 @@ static lf_status gather_api_keys(const serve_args *args, const char **keys, char
 
 static lf_status check_args(const serve_args *args, lf_error *err)
 {
-    if (args->tensor_parallel_size != 1) {
-        lf_error_set(err, LF_ERR_UNSUPPORTED,
-                     "this version serves on one rank; --tensor-parallel-size %lld is not supported yet",
-                     (long long)args->tensor_parallel_size);
-        lf_error_hint(err, "`landfall plan MODEL --tp N` shows what each rank would hold");
-        return LF_ERR_UNSUPPORTED;
-    }
     if (args->max_num_batched_tokens && args->max_num_seqs > args->max_num_batched_tokens) {
         return lf_error_set(err, LF_ERR_USAGE,
                             "max_num_batched_tokens (%lld) must be greater than or equal to max_num_seqs (%lld).",
@@ -200,7 +211,7 @@ static lf_status check_args(const serve_args *args, lf_error *err)
     return LF_OK;
 }
 
-static lf_session_options session_options(const serve_args *args, const char *model)
+static lf_session_options session_options(const serve_args *args, const char *model, const lf_ranks *ranks)
 {
     return (lf_session_options){
         .engine = {.model_dir = model,
@@ -213,9 +224,11 @@ static lf_session_options session_options(const serve_args *args, const char *mo
                    .block_size = args->block_size,
                    .kv_cache_memory_bytes = args->kv_cache_memory_bytes,
                    .seed = (uint64_t)args->seed,
-                   .n_thread = (int)args->threads,
+                   .n_thread = args->threads ? (int)args->threads : ranks->n_thread,
                    .enforce_eager = args->enforce_eager,
-                   .show_progress = true},
+                   .show_progress = true,
+                   .comm = ranks->comm,
+                   .enable_expert_parallel = args->enable_expert_parallel},
         .chat_template_path = args->chat_template,
         .ignore_generation_config = strcmp(args->generation_config, "vllm") == 0,
     };
@@ -231,9 +244,17 @@ static void finish_running(lf_server *server, double timeout_seconds)
     }
 }
 
+// A rank has gone: new requests are refused, /health says so, and running ones end with the cause.
+static void end_running(lf_server *server, lf_service *service)
+{
+    atomic_store(&service->is_failing, true);
+    lf_server_quiesce(server);
+    lf_server_wait_idle(server, LAST_WORDS_S * 1000);
+}
+
 // Serves until a signal; everything is released on the way out.
-static lf_status serve(const serve_args *args, const char *model, const char *const *api_keys, signal_watch *watch,
-                       lf_error *err)
+static lf_status serve(const serve_args *args, const char *model, const char *const *api_keys, lf_comm *comm,
+                       const lf_session_options *options, signal_watch *watch, lf_error *err)
 {
     lf_session *session = NULL;
     lf_service service = {0};
@@ -242,14 +263,13 @@ static lf_status serve(const serve_args *args, const char *model, const char *co
     int listen_fd = -1, port = (int)args->port;
     const char *default_name[] = {model, NULL};
     const char *const *names = args->served_model_name.count ? args->served_model_name.items : default_name;
-    lf_session_options options = session_options(args, model);
     lf_server_options http = {.api_keys = api_keys[0] ? api_keys : NULL,
                               .max_body_bytes = (size_t)args->max_body_bytes,
                               .quiet = args->disable_log_requests};
     int64_t start_ns = lf_now_ns();
     if (args->ready_file) unlink(args->ready_file); // an old one would tell a lie while the model loads
     lf_status status = lf_listener_open(&listen_fd, args->host, &port, err);
-    if (!status) status = lf_session_open(&session, &options, err);
+    if (!status) status = lf_session_open(&session, options, err);
     if (!status) status = lf_session_warm_up(session, err);
     if (!status) status = lf_service_init(&service, session, names, err);
     has_service = !status;
@@ -266,8 +286,12 @@ static lf_status serve(const serve_args *args, const char *model, const char *co
            is_ipv6 ? "[" : "", args->host, is_ipv6 ? "]" : "", port, names[0], args->load_format,
            (long long)session->info.max_model_len, (double)(lf_now_ns() - start_ns) * 1e-9);
     lf_log(LF_LOG_INFO, "Application startup complete.");
-    watch_wait(watch);
-    finish_running(server, args->shutdown_timeout);
+    status = watch_wait(watch, comm, err);
+    if (status) {
+        end_running(server, &service);
+    } else {
+        finish_running(server, args->shutdown_timeout);
+    }
 out:
     if (listen_fd >= 0) close(listen_fd);
     lf_server_close(server);
@@ -284,7 +308,6 @@ static int run_serve(const lf_verb *verb, int argc, char **argv)
                        .dtype = "auto",
                        .generation_config = "auto",
                        .dequant_rounding = "exact",
-                       .tensor_parallel_size = 1,
                        .shutdown_timeout = 30};
     const char *model = NULL, *api_keys[MAX_API_KEYS + 1];
     char *key_text = NULL;
@@ -298,16 +321,26 @@ static int run_serve(const lf_verb *verb, int argc, char **argv)
         lf_error_set(&err, LF_ERR_USAGE, "MODEL is missing; `landfall serve --help` shows the usage");
         return lf_cli_fail(verb, &err);
     }
+    lf_ranks ranks = {0};
     status = check_args(&args, &err);
     if (!status) status = lf_overrides_parse(&args.overrides, args.hf_overrides, &err);
     if (!status) status = gather_api_keys(&args, api_keys, &key_text, &err);
-    if (!status) status = watch_start(&watch, &err);
-    if (!status) status = serve(&args, model, api_keys, &watch, &err);
+    if (status) goto out;
+    watch_block(&watch); // before MPI starts threads of its own
+    status = lf_ranks_open(&ranks, verb, argc, argv, args.tensor_parallel_size, &err);
+    if (status || ranks.is_over) goto out;
+    const lf_session_options options = session_options(&args, model, &ranks);
+    if (lf_comm_rank(ranks.comm) > 0) {
+        status = lf_engine_follow(&options.engine, NULL, &err);
+        goto out;
+    }
+    status = watch_start(&watch, &err);
+    if (!status) status = serve(&args, model, api_keys, ranks.comm, &options, &watch, &err);
+    if (!status) lf_log(LF_LOG_INFO, "stopped");
+out:
     free(key_text);
     json_decref(args.overrides);
-    if (status) return lf_cli_fail(verb, &err);
-    lf_log(LF_LOG_INFO, "stopped");
-    return 0;
+    return ranks.is_over ? ranks.exit_status : lf_ranks_close(&ranks, verb, status, &err);
 }
 
 const lf_verb lf_verb_serve = {
@@ -318,7 +351,11 @@ const lf_verb lf_verb_serve = {
         "An HTTP server with the OpenAI API: /v1/models, /v1/chat/completions, /v1/completions, and /tokenize, "
         "/detokenize, /health, /version, /metrics beside them. Flags are spelled as vLLM spells them. It says that it "
         "is ready only after it has generated a token.\n\n"
-        "SIGTERM finishes running requests, then exits with 0.",
+        "With --tensor-parallel-size N the program starts N processes of itself on this machine through mpirun, unless "
+        "mpirun or srun has started it already; the first one serves. When one of them ends, running requests are "
+        "answered with an error, the others end too, and the exit status is 3.\n\n"
+        "SIGTERM finishes running requests, then exits with 0. Open MPI's mpirun waits one second only before it kills "
+        "what it was told to end: send SIGTERM to landfall itself, or give mpirun --mca odls_base_sigkill_timeout 60.",
     .example = "landfall serve models/landfall-tiny-qwen3-fp8 --port 8000",
     .opts = serve_opts,
     .n_opt = LF_ARRAY_LENGTH(serve_opts),

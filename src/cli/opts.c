@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "comm/comm.h"
 
 // Compares a flag typed by the user with an option's name; '_' counts as '-'.
 static bool same_name(const char *typed, size_t length, const char *name)
@@ -243,6 +244,8 @@ void lf_opts_help(const lf_verb *verb)
 int lf_cli_fail(const lf_verb *verb, const lf_error *err)
 {
     char line[2048];
+    // Wrong usage is the same on all ranks that mpirun has started.
+    if (err->status == LF_ERR_USAGE && lf_comm_world_of_environment().rank > 0) return lf_status_exit(err->status);
     lf_error_format(err, line, sizeof line);
     fprintf(stderr, "landfall %s: %s\n", verb->name, line);
     return lf_status_exit(err->status);

@@ -4,6 +4,7 @@
 #include "cli/ranks.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 enum {
     MOST_STARTED = 64,      // on one machine with fewer processors: more is a slip of the finger
     FIRST_WORD_US = 300000, // for rank 0, before another one says why it has failed
+    LAST_WORDS_S = 8,       // from a failure to the end of this process, whatever it is busy with
 };
 
 // ---- opening ----
@@ -59,6 +61,35 @@ static lf_status launch(lf_ranks *ranks, const lf_verb *verb, int argc, char **a
     return status;
 }
 
+// ---- a failure while this rank is busy ----
+
+static const lf_verb *current_verb; // of the thread below, which has nobody to give it one
+
+static bool has_the_word(const lf_comm *comm, const lf_comm_world *world, const lf_error *err);
+
+// A rank that reads a large checkpoint, or computes a long step, looks at its peers only afterwards.
+static void *end_in_time(void *argument)
+{
+    lf_comm *comm = argument;
+    lf_error cause;
+    char line[LF_LAUNCH_TEXT_BYTES];
+    lf_comm_world world = lf_comm_world_of_environment();
+    sleep(LAST_WORDS_S);
+    lf_comm_failure(comm, &cause);
+    lf_error_format(&cause, line, sizeof line);
+    if (!lf_launch_is_attached() && has_the_word(comm, &world, &cause)) lf_cli_fail(current_verb, &cause);
+    lf_launch_say(LF_LAUNCH_END, lf_status_exit(cause.status), line);
+    _exit(lf_status_exit(cause.status));
+}
+
+static void on_failure(void *comm)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, end_in_time, comm) == 0) pthread_detach(thread);
+}
+
+// ---- joining ----
+
 static void be_quiet(int rank)
 {
     char name[32];
@@ -91,8 +122,11 @@ lf_status lf_ranks_open(lf_ranks *ranks, const lf_verb *verb, int argc, char **a
     if (!lf_cpu_take_share(world.local_rank, world.n_local_rank)) ranks->n_thread = 1;
     lf_par_set_threads(ranks->n_thread);
     status = lf_comm_open(&ranks->comm, err);
-    if (!status) lf_launch_say(LF_LAUNCH_OPEN, 0, "");
-    return status;
+    if (status) return status;
+    current_verb = verb;
+    lf_comm_on_failure(ranks->comm, on_failure, ranks->comm);
+    lf_launch_say(LF_LAUNCH_OPEN, 0, "");
+    return LF_OK;
 }
 
 // ---- closing ----
@@ -100,11 +134,11 @@ lf_status lf_ranks_open(lf_ranks *ranks, const lf_verb *verb, int argc, char **a
 // Whether this rank is the one that prints a failure when there is no launcher of ours to do it. After they have met
 // all ranks know the same cause: it is for rank 0, and for rank 1 when the cause is that rank 0 has gone. Before, each
 // knows its own.
-static bool has_the_word(const lf_ranks *ranks, const lf_comm_world *world, const lf_error *err)
+static bool has_the_word(const lf_comm *comm, const lf_comm_world *world, const lf_error *err)
 {
     if (world->rank == 0) return true;
     if (err->status == LF_ERR_USAGE) return false;
-    if (ranks->comm) return world->rank == 1 && strncmp(err->message, "rank 0 ", 7) == 0;
+    if (comm) return world->rank == 1 && strncmp(err->message, "rank 0 ", 7) == 0;
     usleep(FIRST_WORD_US);
     return true;
 }
@@ -119,7 +153,7 @@ int lf_ranks_close(lf_ranks *ranks, const lf_verb *verb, lf_status status, const
         if (world.rank > 0) lf_error_at(&cause, "rank %d", world.rank);
         lf_comm_give_up(ranks->comm, &cause); // without effect when all know of a failure
         lf_error_format(err, line, sizeof line);
-        if (!lf_launch_is_attached() && has_the_word(ranks, &world, err)) lf_cli_fail(verb, err);
+        if (!lf_launch_is_attached() && has_the_word(ranks->comm, &world, err)) lf_cli_fail(verb, err);
     }
     fflush(stdout);
     lf_comm_close(ranks->comm);
