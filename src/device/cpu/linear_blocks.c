@@ -170,9 +170,14 @@ static void many_range(void *ctx, size_t begin, size_t end, int thread)
                                       .n_strip = LF_PANEL_STRIPS});
             }
         }
-        for (size_t panel = 0; panel < n_panel; panel++) {
-            lf__linear_store(kernels, job->args, sums + panel * padded * LF_PANEL_ROWS, job->first_tok + tok,
-                             LF_MIN(padded, job->n_tok - tok), (first + panel) * LF_PANEL_ROWS, LF_PANEL_ROWS);
+        // All panels of a few tokens before the next: what a token gets lies side by side.
+        for (size_t t = 0, n_tok = LF_MIN(padded, job->n_tok - tok); t < n_tok; t += LF_BLOCK_TOKENS) {
+            for (size_t panel = 0; panel < n_panel; panel++) {
+                const float *sum = sums + (panel * padded + t) * LF_PANEL_ROWS;
+                lf__linear_store(kernels, job->args, sum, job->first_tok + tok + t,
+                                 LF_MIN((size_t)LF_BLOCK_TOKENS, n_tok - t), (first + panel) * LF_PANEL_ROWS,
+                                 LF_PANEL_ROWS);
+            }
         }
     }
 }
