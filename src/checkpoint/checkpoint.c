@@ -174,7 +174,7 @@ static lf_status gather_tensors(lf_checkpoint *ck, lf_error *err)
             g.from[n] = tensor;
         }
     }
-    is_done = is_done && lf__sort_names(g.names, total, g.order);
+    is_done = is_done && lf_sort_names(g.names, total, g.order);
     if (is_done) {
         lf_par_for(total, 1024, copy_tensors, &g);
         ck->count = total;

@@ -56,6 +56,9 @@ const lf_shard *lf_checkpoint_shard(const lf_checkpoint *checkpoint, size_t i);
 // The name with '#' for every component that is a number: what the same tensor of all layers and experts is called.
 // false when dst is too small.
 bool lf_tensor_family(char *dst, size_t dst_bytes, const char *name);
+// order[0..n) = the indices of `names` in memcmp order, equal names by index. One pass when they are in order already;
+// never more than (total bytes) log (number of ascending runs). false when memory is gone.
+bool lf_sort_names(const char *const *names, size_t n, uint32_t *order);
 // Sum of the bytes of all tensors.
 uint64_t lf_checkpoint_bytes(const lf_checkpoint *checkpoint);
 // Asks the kernel to read a tensor's bytes ahead; a hint, never fails.

@@ -44,10 +44,6 @@ void lf__arena_fini(lf__arena *arena);
 // A NUL-terminated copy; NULL when memory is gone.
 const char *lf__arena_copy(lf__arena *arena, lf__text text);
 
-// order[0..n) = the indices of `names` in memcmp order, equal names by index. One pass when they are in order already;
-// never more than (total bytes) log (number of ascending runs). false when memory is gone.
-bool lf__sort_names(const char *const *names, size_t n, uint32_t *order);
-
 // A pull reader of JSON text, strict: no extensions, no duplicate handling (callers see every key), UTF-8 checked
 // beforehand. The first problem is kept and everything after it fails.
 typedef struct lf__pull {

@@ -216,7 +216,7 @@ static bool sort_entries(reader *r)
     lf__index_entry *sorted = lf_realloc_array(NULL, n, sizeof *sorted);
     if (!names || !order || !sorted) goto out;
     for (size_t i = 0; i < n; i++) names[i] = index->entries[i].name;
-    if (!lf__sort_names(names, n, order)) goto out;
+    if (!lf_sort_names(names, n, order)) goto out;
     for (size_t i = 0; i < n; i++) {
         lf__index_entry entry = index->entries[order[i]];
         if (kept && strcmp(sorted[kept - 1].name, entry.name) == 0) {

@@ -95,7 +95,7 @@ static size_t find_runs(const char *const *names, size_t n, uint32_t *starts)
     return n_run;
 }
 
-bool lf__sort_names(const char *const *names, size_t n, uint32_t *order)
+bool lf_sort_names(const char *const *names, size_t n, uint32_t *order)
 {
     if (n == 0) return true;
     if (n >= UINT32_MAX) return false;

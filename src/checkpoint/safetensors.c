@@ -320,7 +320,7 @@ static bool add_key(key_list *keys, lf__pull *pull, lf__text key)
 static void check_keys(lf__shard *shard, const key_list *keys)
 {
     uint32_t *order = lf_realloc_array(NULL, keys->count, sizeof *order);
-    if (!order || !lf__sort_names(keys->items, keys->count, order)) shard->findings.failed = true;
+    if (!order || !lf_sort_names(keys->items, keys->count, order)) shard->findings.failed = true;
     for (size_t i = 1; !shard->findings.failed && i < keys->count; i++) {
         const char *key = keys->items[order[i]];
         if (strcmp(key, keys->items[order[i - 1]]) != 0) continue;
@@ -437,7 +437,7 @@ static bool sort_tensors(lf__shard *shard)
     shard->order = lf_realloc_array(NULL, n, sizeof *shard->order);
     bool is_done = names && shard->order;
     for (size_t i = 0; is_done && i < n; i++) names[i] = shard->tensors[i].name;
-    is_done = is_done && lf__sort_names(names, n, shard->order);
+    is_done = is_done && lf_sort_names(names, n, shard->order);
     for (size_t i = 1; is_done && i < n; i++) {
         const char *name = names[shard->order[i]];
         if (strcmp(name, names[shard->order[i - 1]]) != 0) continue;

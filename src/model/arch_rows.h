@@ -25,6 +25,12 @@
     }
 #define EXPERTS LF__DIM(num_experts)
 #define EXPERT_FFN LF__DIM(moe_intermediate_size)
+#define SHARED_FFN LF__DIM(shared_intermediate_size)
+#define Q_RANK LF__DIM(q_lora_rank)
+#define KV_RANK LF__DIM(kv_lora_rank)
+#define LATENT_ROWS LF__SUM(kv_lora_rank, qk_rope_head_dim)
+#define KV_B_ROWS LF__SUM_OF_PRODUCTS(num_attention_heads, qk_nope_head_dim, num_attention_heads, v_head_dim)
+#define V_COLUMNS LF__PRODUCT(num_attention_heads, v_head_dim)
 #define IN(kind) LF__LAYERS(LF_##kind##_LAYERS)
 #define IN_IF(kind, flag) LF__LAYERS_IF(LF_##kind##_LAYERS, flag)
 

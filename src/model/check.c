@@ -91,6 +91,21 @@ static void report_unexpected(lf_findings *findings, const lf_config *config, co
                     "%s has no parameter '%s'", config->architecture, tensor->name);
 }
 
+// Layers for multi-token prediction are one note as well. `first`: the first tensor of them.
+static void report_mtp(lf_findings *findings, const lf_config *config, const char *first, size_t n_tensor)
+{
+    if (n_tensor == 0) return;
+    char found[96];
+    snprintf(found, sizeof found, "%zu tensors after the first %" PRId64 " layers", n_tensor,
+             config->num_checkpoint_layers);
+    lf_finding_args args = {.code = "parameter-ignored",
+                            .severity = LF_SEVERITY_NOTE,
+                            .subject = "num_nextn_predict_layers",
+                            .found = found};
+    lf_findings_add(findings, &args, "%zu tensors from '%s' on are %s", n_tensor, first,
+                    lf_config_ignored_reason(config, first));
+}
+
 // Layers that overrides leave out are one note, however many tensors they have.
 static void report_skipped(lf_findings *findings, const lf_config *config, size_t n_skipped)
 {
@@ -152,37 +167,49 @@ static void check_pair(lf_findings *findings, const lf_parameter *parameter, con
     }
 }
 
-static int compare_parameters(const void *a, const void *b)
+// The parameters' indices in the order of their names; NULL when memory is gone.
+static uint32_t *sort_parameters(const lf_parameters *parameters)
 {
-    return strcmp((*(const lf_parameter *const *)a)->name, (*(const lf_parameter *const *)b)->name);
+    size_t n = parameters->count;
+    const char **names = lf_realloc_array(NULL, LF_MAX(n, 1), sizeof *names);
+    uint32_t *order = lf_realloc_array(NULL, LF_MAX(n, 1), sizeof *order);
+    for (size_t i = 0; names && i < n; i++) names[i] = parameters->items[i].name;
+    bool is_sorted = names && order && lf_sort_names(names, n, order);
+    free(names);
+    if (is_sorted) return order;
+    free(order);
+    return NULL;
 }
 
 void lf_model_check(const lf_parameters *parameters, const lf_config *config, const lf_quant *quant,
                     lf_findings *findings)
 {
-    size_t n_parameter = parameters->count, n_tensor = lf_quant_count(quant);
+    size_t n_parameter = parameters->count, n_tensor = lf_quant_count(quant), n_skipped = 0, n_mtp = 0;
+    const char *first_mtp = NULL;
     subjects known;
-    const lf_parameter **sorted = lf_realloc_array(NULL, LF_MAX(n_parameter, 1), sizeof *sorted);
+    uint32_t *sorted = sort_parameters(parameters);
     if (!subjects_collect(&known, findings) || !sorted) {
         findings->failed = true;
         goto out;
     }
-    for (size_t i = 0; i < n_parameter; i++) sorted[i] = &parameters->items[i];
-    qsort(sorted, n_parameter, sizeof *sorted, compare_parameters);
-
-    size_t n_skipped = 0;
     for (size_t p = 0, t = 0; p < n_parameter || t < n_tensor;) {
+        const lf_parameter *parameter = p < n_parameter ? &parameters->items[sorted[p]] : NULL;
         const lf_logical_tensor *tensor = t < n_tensor ? lf_quant_tensor(quant, t) : NULL;
-        int order = !tensor ? -1 : p == n_parameter ? 1 : strcmp(sorted[p]->name, tensor->name);
-        if (order < 0 && !subjects_has(&known, sorted[p]->name)) report_missing(findings, sorted[p]);
-        bool is_skipped = order > 0 && lf_config_skips(config, tensor->name);
-        if (order > 0 && !is_skipped) report_unexpected(findings, config, tensor);
-        if (order == 0) check_pair(findings, sorted[p], tensor);
+        int order = !tensor ? -1 : !parameter ? 1 : strcmp(parameter->name, tensor->name);
+        if (order < 0 && !subjects_has(&known, parameter->name)) report_missing(findings, parameter);
+        if (order == 0) check_pair(findings, parameter, tensor);
+        if (order > 0 && lf_config_skips(config, tensor->name)) {
+            n_skipped++;
+        } else if (order > 0 && lf_config_is_mtp(config, tensor->name)) {
+            if (n_mtp++ == 0) first_mtp = tensor->name;
+        } else if (order > 0) {
+            report_unexpected(findings, config, tensor);
+        }
         p += order <= 0;
         t += order >= 0;
-        n_skipped += is_skipped;
     }
     report_skipped(findings, config, n_skipped);
+    report_mtp(findings, config, first_mtp, n_mtp);
 out:
     free(sorted);
     free(known.items);

@@ -23,7 +23,8 @@ static const size_t max_file_bytes = (size_t)16 << 20;
 
 const char *lf_config_supported(void)
 {
-    return "LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM, MiniMaxM2ForCausalLM";
+    return "LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM, MiniMaxM2ForCausalLM, "
+           "DeepseekV3ForCausalLM";
 }
 
 static lf_status unsupported(lf_error *err, const char *key, const char *found, const char *what)
@@ -117,6 +118,7 @@ static lf_status read_dimensions(lf_config *config, const lf_config_defaults *de
         if (status) return status;
     }
 
+    if (defaults->latent) return lf__config_read_latent(config, defaults->latent, json, err);
     int64_t heads = config->num_attention_heads;
     int64_t kv_default = defaults->num_key_value_heads < 0 ? heads : defaults->num_key_value_heads;
     status = read_int(json, "num_key_value_heads", 1, max_heads, kv_default, heads, &config->num_key_value_heads, err);
@@ -152,6 +154,10 @@ static lf_status read_features(lf_config *config, const lf_config_defaults *defa
     if (!status) status = lf_json_bool(json, "attention_bias", &attention_bias, err);
     if (!status) status = lf_json_bool(json, "mlp_bias", &mlp_bias, err);
     if (!status) status = lf_json_string(json, "hidden_act", &activation, err);
+    if (!status && defaults->num_nextn_predict_layers) {
+        config->num_mtp_layers = defaults->num_nextn_predict_layers;
+        status = lf_json_int(json, "num_nextn_predict_layers", 0, LF_MAX_LAYERS, &config->num_mtp_layers, err);
+    }
     if (!status && defaults->has_wide_qk_norm) {
         status = lf_json_bool(json, "use_qk_norm", &config->has_wide_qk_norm, err);
     }
@@ -279,7 +285,7 @@ lf_status lf_config_parse(lf_config *config, const json_t *json, lf_error *err)
     status = read_dimensions(config, defaults, json, err);
     if (!status) status = read_features(config, defaults, json, err);
     if (!status) status = read_sliding_window(config, defaults, json, err);
-    if (!status) status = lf__config_read_rope(config, defaults->rope_theta, json, err);
+    if (!status) status = lf__config_read_rope(config, defaults, json, err);
     if (!status) status = lf__config_read_moe(config, defaults->moe, json, err);
     if (!status) status = read_eos(config, json, defaults->eos_token_id, err);
     if (!status) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The experts' section of config.json: how many, how wide, how a token chooses, and which layers have them. Rules of
-// transformers' configuration and modeling files of the classes (see arch_moe.c).
+// transformers' configuration and modeling files of the classes (see arch_moe.c, arch_deepseek.c).
+#include <string.h>
+
 #include "base/json.h"
 #include "base/mem.h"
 #include "model/model_int.h"
@@ -70,6 +72,73 @@ static lf_status read_counts(lf_config *config, const lf_moe_keys *keys, const j
     return LF_OK;
 }
 
+// Groups of experts, and how many of them a token's experts may come from.
+static lf_status read_groups(lf_config *config, const lf_moe_keys *keys, const json_t *json, lf_error *err)
+{
+    if (!keys->n_group) return LF_OK;
+    config->n_group = keys->n_group;
+    config->topk_group = keys->topk_group;
+    lf_status status = lf_json_int(json, "n_group", 1, max_experts, &config->n_group, err);
+    if (!status) status = lf_json_int(json, "topk_group", 1, max_experts, &config->topk_group, err);
+    if (status) return status;
+    if (config->num_experts % config->n_group != 0) {
+        return refuse(err, "n_group", config->n_group, config->num_experts, "the experts are not divisible into groups");
+    }
+    if (config->topk_group > config->n_group) {
+        return refuse(err, "topk_group", config->topk_group, config->n_group,
+                      "a token cannot choose from more groups than there are");
+    }
+    int64_t most = config->topk_group * (config->num_experts / config->n_group);
+    if (config->num_experts_per_tok <= most) return LF_OK;
+    return refuse(err, "num_experts_per_tok", config->num_experts_per_tok, most,
+                  "a token cannot choose more experts than its groups have");
+}
+
+static lf_status read_shared(lf_config *config, const lf_moe_keys *keys, const json_t *json, lf_error *err)
+{
+    int64_t n_shared = keys->n_shared_experts;
+    if (!n_shared) return LF_OK;
+    if (json_is_null(json_object_get(json, "n_shared_experts"))) n_shared = 0;
+    lf_status status = lf_json_int(json, "n_shared_experts", 0, max_experts, &n_shared, err);
+    if (status) return status;
+    config->shared_intermediate_size = n_shared * config->moe_intermediate_size;
+    config->has_shared_experts = n_shared > 0;
+    if (config->shared_intermediate_size <= max_width) return LF_OK;
+    return refuse(err, "n_shared_experts", config->shared_intermediate_size, max_width,
+                  "the shared experts together are too wide");
+}
+
+// Of several ways that a key names, one is built.
+static lf_status require_text(const json_t *json, const char *key, const char *expected, lf_error *err)
+{
+    const char *found = expected;
+    lf_status status = lf_json_string(json, key, &found, err);
+    if (status || strcmp(found, expected) == 0) return status;
+    lf_error_set(err, LF_ERR_UNSUPPORTED, "this way of choosing experts is not supported");
+    lf_error_subject(err, "%s", key);
+    lf_error_expected(err, "\"%s\"", expected);
+    return lf_error_found(err, "\"%s\"", found);
+}
+
+// Grouped routing, shared experts and dense first layers of DeepSeek-V3.
+static lf_status read_deepseek(lf_config *config, const lf_moe_keys *keys, const json_t *json, lf_error *err)
+{
+    int64_t first = keys->first_k_dense_replace, freq = 1;
+    if (!first) return LF_OK;
+    lf_status status = read_groups(config, keys, json, err);
+    if (!status) status = read_shared(config, keys, json, err);
+    config->routed_scaling_factor = keys->routed_scaling_factor;
+    if (!status) status = lf_json_real(json, "routed_scaling_factor", 1e-6, 1e6, &config->routed_scaling_factor, err);
+    if (!status) status = require_text(json, "topk_method", "noaux_tc", err);
+    if (!status) status = require_text(json, "scoring_func", "sigmoid", err);
+    if (!status) status = lf_json_int(json, "moe_layer_freq", 1, 1, &freq, err);
+    if (!status) status = lf_json_int(json, "first_k_dense_replace", 0, LF_MAX_LAYERS, &first, err);
+    for (int64_t layer = 0; !status && layer < LF_MIN(first, config->num_hidden_layers); layer++) {
+        mark_moe(config, layer, false);
+    }
+    return status;
+}
+
 lf_status lf__config_read_moe(lf_config *config, const lf_moe_keys *keys, const json_t *json, lf_error *err)
 {
     config->n_group = config->topk_group = 1;
@@ -85,5 +154,5 @@ lf_status lf__config_read_moe(lf_config *config, const lf_moe_keys *keys, const 
     if (status) return status;
     if (keys->reads_sparse_step) return read_sparse_layers(config, json, err);
     for (int64_t layer = 0; layer < config->num_hidden_layers; layer++) mark_moe(config, layer, true);
-    return LF_OK;
+    return read_deepseek(config, keys, json, err);
 }

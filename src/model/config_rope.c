@@ -86,12 +86,11 @@ static double yarn_mscale(double scale, double m) { return scale <= 1 ? 1 : 0.1 
 
 static lf_status read_yarn(lf_rope *rope, const lf_config *config, const json_t *section, lf_error *err)
 {
-    double mscale = 0, mscale_all_dim = 0;
+    double mscale = 0, mscale_all_dim = rope->mscale_all_dim;
     rope->attention_factor = 0;
     rope->truncate = true;
     lf_status status = lf_json_real(section, "attention_factor", 1e-6, 1e6, &rope->attention_factor, err);
     if (!status) status = lf_json_real(section, "mscale", 0, 1e3, &mscale, err);
-    if (!status) status = lf_json_real(section, "mscale_all_dim", 0, 1e3, &mscale_all_dim, err);
     if (!status) status = lf_json_real(section, "beta_fast", 0, 1e6, &rope->beta_fast, err);
     if (!status) status = lf_json_real(section, "beta_slow", 0, 1e6, &rope->beta_slow, err);
     if (!status) status = lf_json_bool(section, "truncate", &rope->truncate, err);
@@ -137,6 +136,7 @@ static lf_status read_scaling(lf_rope *rope, const lf_config *config, const json
 {
     rope->original_max_position_embeddings = config->max_position_embeddings;
     lf_status status = lf_json_real(section, "factor", min_factor, max_factor, &rope->factor, err);
+    if (!status) status = lf_json_real(section, "mscale_all_dim", 0, 1e3, &rope->mscale_all_dim, err);
     for (size_t i = 0; !status && i < 2; i++) {
         status = lf_json_int(i ? json : section, "original_max_position_embeddings", 1, max_original_positions,
                              &rope->original_max_position_embeddings, err);
@@ -149,11 +149,30 @@ static lf_status read_scaling(lf_rope *rope, const lf_config *config, const json
     return LF_OK;
 }
 
-lf_status lf__config_read_rope(lf_config *config, double default_theta, const json_t *json, lf_error *err)
+// How many dimensions rotate. Of latent attention it is the whole part of a head that is there for it.
+static lf_status settle_rotary_dim(lf_config *config, double partial, int64_t width, int64_t rotary_dim, lf_error *err)
 {
     lf_rope *rope = &config->rope;
-    *rope = (lf_rope){
-        .kind = LF_ROPE_DEFAULT, .theta = default_theta > 0 ? default_theta : 10000, .attention_factor = 1};
+    const char *key = partial < 1 ? "partial_rotary_factor" : config->kv_lora_rank ? "qk_rope_head_dim" : "head_dim";
+    rope->rotary_dim = partial < 1 ? (int64_t)((double)width * partial) : rotary_dim;
+    bool is_good = rope->rotary_dim >= 2 && rope->rotary_dim % 2 == 0;
+    if (is_good && (!config->kv_lora_rank || rope->rotary_dim == width)) return LF_OK;
+    if (is_good) {
+        lf_error_set(err, LF_ERR_UNSUPPORTED, "a part of qk_rope_head_dim cannot rotate alone");
+    } else {
+        lf_error_set(err, LF_ERR_FORMAT, "the rotary embedding needs an even number of dimensions");
+    }
+    lf_error_subject(err, "%s", key);
+    return lf_error_found(err, "%lld of %lld", (long long)rope->rotary_dim, (long long)width);
+}
+
+lf_status lf__config_read_rope(lf_config *config, const lf_config_defaults *defaults, const json_t *json, lf_error *err)
+{
+    lf_rope *rope = &config->rope;
+    *rope = (lf_rope){.kind = LF_ROPE_DEFAULT,
+                      .theta = defaults->rope_theta > 0 ? defaults->rope_theta : 10000,
+                      .attention_factor = 1,
+                      .is_interleaved = defaults->latent && defaults->latent->rope_interleave};
     const json_t *section;
     const char *section_key, *kind = "default";
     double partial = 1;
@@ -165,17 +184,10 @@ lf_status lf__config_read_rope(lf_config *config, double default_theta, const js
         if (!status) status = lf_json_real(object, "partial_rotary_factor", 0, 1, &partial, err);
     }
     // MiniMax-M2 says the same as a number of dimensions, and the factor wins over it.
-    int64_t rotary_dim = config->head_dim;
-    if (!status) status = lf_json_int(json, "rotary_dim", 2, config->head_dim, &rotary_dim, err);
+    int64_t width = config->kv_lora_rank ? config->qk_rope_head_dim : config->head_dim, rotary_dim = width;
+    if (!status) status = lf_json_int(json, "rotary_dim", 2, LF_MAX(width, 2), &rotary_dim, err);
+    if (!status && defaults->latent) status = lf_json_bool(json, "rope_interleave", &rope->is_interleaved, err);
     if (!status && section) status = read_kind(rope, &kind, section, section_key, err);
     if (!status && rope->kind != LF_ROPE_DEFAULT) status = read_scaling(rope, config, json, section, kind, err);
-    if (status) return status;
-
-    rope->rotary_dim = partial < 1 ? (int64_t)((double)config->head_dim * partial) : rotary_dim;
-    if (rope->rotary_dim < 2 || rope->rotary_dim % 2 != 0) {
-        lf_error_set(err, LF_ERR_FORMAT, "the rotary embedding needs an even number of dimensions");
-        lf_error_subject(err, partial < 1 ? "partial_rotary_factor" : "head_dim");
-        return lf_error_found(err, "%lld of head_dim %lld", (long long)rope->rotary_dim, (long long)config->head_dim);
-    }
-    return LF_OK;
+    return status ? status : settle_rotary_dim(config, partial, width, rotary_dim, err);
 }

@@ -28,6 +28,8 @@ typedef struct lf_rope {
     int64_t original_max_position_embeddings; // llama3, yarn
     bool truncate;                            // yarn: whole correction range (default true)
     int64_t rotary_dim;                       // even, <= head_dim
+    double mscale_all_dim;                    // latent attention: also scales the scores; 0: not
+    bool is_interleaved;                      // element 2 i turns with 2 i + 1, otherwise halves with each other
 } lf_rope;
 
 enum { LF_MAX_LAYERS = 1 << 12 };
@@ -39,8 +41,8 @@ typedef struct lf_config {
     int64_t intermediate_size;
     int64_t num_hidden_layers;
     int64_t num_attention_heads;
-    int64_t num_key_value_heads;
-    int64_t head_dim;
+    int64_t num_key_value_heads; // 1 with latent attention: all heads read one latent
+    int64_t head_dim;            // of a query; with latent attention qk_nope_head_dim + qk_rope_head_dim
     int64_t vocab_size;
     int64_t max_position_embeddings;
     double rms_norm_eps;
@@ -56,20 +58,30 @@ typedef struct lf_config {
     int64_t eos_token_ids[8]; // of config.json and generation_config.json together
     size_t n_eos_token_id;
 
+    // Latent attention (DeepSeek-V2 and later): keys and values of all heads come from one latent of a token by a matrix
+    // per head. kv_lora_rank is 0 without. The cache holds the latent and one key part that rotates.
+    int64_t q_lora_rank; // 0: queries come straight from the hidden state
+    int64_t kv_lora_rank;
+    int64_t qk_nope_head_dim, qk_rope_head_dim, v_head_dim;
+    bool has_q_lora;
+
     // Mixture of experts; num_experts is 0 in dense models.
     int64_t num_experts;         // routed experts of a layer
     int64_t num_experts_per_tok; // chosen for a token
     int64_t moe_intermediate_size;
+    int64_t shared_intermediate_size; // of the experts that every token takes, together; 0: none
     int64_t n_group, topk_group; // 1, 1: no groups; else experts of the best topk_group of n_group groups compete
     double routed_scaling_factor;
     bool norm_topk_prob;     // chosen scores are divided by their sum
     bool routes_by_sigmoid;  // scores are sigmoids, otherwise a softmax
     bool has_router_bias;    // added to the scores for choosing only
+    bool has_shared_experts;
     uint64_t moe_layers[LF_MAX_LAYERS / 64]; // bit l: layer l has experts, others are dense
 
     // What config.json itself says: more layers than num_hidden_layers are in the checkpoint when overrides leave the
     // last ones out.
     int64_t num_checkpoint_layers, num_checkpoint_experts;
+    int64_t num_mtp_layers; // layers for multi-token prediction after them, which are not run
 } lf_config;
 
 bool lf_config_layer_is_moe(const lf_config *config, int64_t layer);
@@ -79,11 +91,16 @@ bool lf_config_layer_is_moe(const lf_config *config, int64_t layer);
 typedef enum lf_slot {
     LF_SLOT_EMBED,      // matrix [vocab_size, hidden_size], also LF_SLOT_LM_HEAD's when tied
     LF_SLOT_INPUT_NORM, // vector [hidden_size]
-    LF_SLOT_QKV, // matrix [(num_attention_heads + 2 num_key_value_heads) head_dim, hidden_size]: q rows, k rows, v rows
+    LF_SLOT_QKV, // matrix [(num_attention_heads + 2 num_key_value_heads) head_dim, hidden_size]: q rows, k rows, v rows;
+                 // latent attention: q_lora_rank rows (or q rows), then kv_lora_rank + qk_rope_head_dim
     LF_SLOT_QKV_BIAS,       // vector, rows of LF_SLOT_QKV
     LF_SLOT_Q_NORM,         // vector [head_dim], or [num_attention_heads head_dim] over all heads
     LF_SLOT_K_NORM,         // vector [head_dim], or [num_key_value_heads head_dim] over all heads
-    LF_SLOT_O,              // matrix [hidden_size, num_attention_heads head_dim]
+    LF_SLOT_Q_A_NORM,       // vector [q_lora_rank]
+    LF_SLOT_Q_B,            // matrix [num_attention_heads head_dim, q_lora_rank]
+    LF_SLOT_KV_A_NORM,      // vector [kv_lora_rank]
+    LF_SLOT_KV_B,           // per head [qk_nope_head_dim + v_head_dim, kv_lora_rank], row-major
+    LF_SLOT_O,              // matrix [hidden_size, num_attention_heads head_dim (latent attention: v_head_dim)]
     LF_SLOT_O_BIAS,         // vector [hidden_size]
     LF_SLOT_POST_ATTN_NORM, // vector [hidden_size]
     LF_SLOT_GATE_UP,        // matrix [2 intermediate_size, hidden_size]: gate rows, then up rows
@@ -92,6 +109,8 @@ typedef enum lf_slot {
     LF_SLOT_DOWN_BIAS,      // vector [hidden_size]
     LF_SLOT_ROUTER,         // float32 table [num_experts, hidden_size]
     LF_SLOT_ROUTER_BIAS,    // vector [num_experts]
+    LF_SLOT_SHARED_GATE_UP, // matrix [2 shared_intermediate_size, hidden_size]: gate rows, then up rows
+    LF_SLOT_SHARED_DOWN,    // matrix [hidden_size, shared_intermediate_size]
     LF_SLOT_EXPERT_GATE_UP, // one matrix per expert [2 moe_intermediate_size, hidden_size]: gate rows, then up rows
     LF_SLOT_EXPERT_DOWN,    // one matrix per expert [hidden_size, moe_intermediate_size]
     LF_SLOT_FINAL_NORM,     // vector [hidden_size]
@@ -101,6 +120,7 @@ typedef enum lf_slot {
 
 const char *lf_slot_name(lf_slot slot);
 bool lf_slot_is_f32(lf_slot slot); // kept as float32 numbers: vectors and the router; the others are bf16 matrices
+bool lf_slot_is_row_major(lf_slot slot); // bf16 rows as they are stored, for products with a matrix per head
 bool lf_slot_is_per_layer(lf_slot slot);
 bool lf_slot_is_per_expert(lf_slot slot);
 
@@ -116,6 +136,11 @@ lf_status lf_config_load(lf_config *config, json_t **json, const char *dir, cons
 lf_status lf_config_parse(lf_config *config, const json_t *json, lf_error *err);
 // Architectures with a table: "LlamaForCausalLM, Qwen2ForCausalLM, ...". STATIC.
 const char *lf_config_supported(void);
+
+// What scores are multiplied with before the softmax.
+double lf_config_softmax_scale(const lf_config *config);
+// Elements that one KV head keeps of a token in each layer's cache: a key and a value, or a latent.
+int64_t lf_config_cache_width(const lf_config *config);
 
 // The longest context as vLLM derives it: max_position_embeddings, times factor for linear; for yarn the original
 // length times factor. At least 1.
@@ -134,7 +159,7 @@ typedef enum lf_partition {
 
 // One parameter of one model: a row of the table with its expressions evaluated.
 typedef struct lf_parameter {
-    char *name; // OWNED by lf_parameters: the tensor's name in the checkpoint
+    const char *name; // in lf_parameters.names: the tensor's name in the checkpoint
     lf_slot slot;
     int64_t layer;    // -1: not per layer
     int64_t expert;   // -1: not per expert
@@ -147,6 +172,7 @@ typedef struct lf_parameter {
 typedef struct lf_parameters {
     lf_parameter *items; // OWNED, in table order, layer by layer
     size_t count;
+    char *names; // OWNED
 } lf_parameters;
 
 // The whole table of config->architecture, conditions applied.
@@ -158,6 +184,8 @@ void lf_slot_shape(const lf_config *config, lf_slot slot, int64_t *n_row, int64_
 // Names that a checkpoint of this architecture may hold without a use, with the reason ("rotary_emb.inv_freq: computed
 // from config"); NULL when the name is not one of them. STATIC text.
 const char *lf_config_ignored_reason(const lf_config *config, const char *name);
+// Whether the tensor is of a layer for multi-token prediction: one of num_mtp_layers after the last.
+bool lf_config_is_mtp(const lf_config *config, const char *name);
 // Whether overrides leave the tensor out: it is a parameter of a layer past num_hidden_layers that the checkpoint has.
 bool lf_config_skips(const lf_config *config, const char *name);
 

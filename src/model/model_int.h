@@ -34,6 +34,11 @@ typedef struct lf_expr {
         .terms = { {LF__FIELD(x0), LF__FIELD(y0)}, {LF__FIELD(x1), LF__FIELD(y1)} }                                    \
     }
 
+#define LF__SUM(x, y)                                                                                                  \
+    {                                                                                                                  \
+        .terms = { {LF__FIELD(x), 0}, {LF__FIELD(y), 0} }                                                              \
+    }
+
 // A row exists when the boolean field `flag` of lf_config (0: none) differs from `negated`, in layers of this kind.
 typedef enum lf_layers { LF_ALL_LAYERS, LF_DENSE_LAYERS, LF_MOE_LAYERS } lf_layers;
 typedef struct lf_condition {
@@ -89,8 +94,18 @@ typedef struct lf_moe_keys {
     bool norm_topk_prob, reads_norm_topk_prob; // what holds without the key; whether the class looks at it
     bool routes_by_sigmoid;
     bool has_router_bias;
-    bool reads_sparse_step; // decoder_sparse_step and mlp_only_layers make layers dense; otherwise none is
+    bool reads_sparse_step; // decoder_sparse_step and mlp_only_layers make layers dense; otherwise none is, but for
+    int64_t first_k_dense_replace;      // the first ones; 0: the class has no such key
+    int64_t n_group, topk_group;        // 0: the class has no such keys
+    int64_t n_shared_experts;           // 0: the class has no such key
+    double routed_scaling_factor;       // 0: the class has no such key
 } lf_moe_keys;
+
+// Latent attention where a key is absent.
+typedef struct lf_latent_keys {
+    int64_t q_lora_rank, kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim;
+    bool rope_interleave;
+} lf_latent_keys;
 
 // What config.json means where a key is absent. -1: the default is another field's value (see config.c).
 typedef struct lf_config_defaults {
@@ -105,7 +120,9 @@ typedef struct lf_config_defaults {
     bool has_qkv_bias;                         // always, whatever attention_bias says
     bool has_qk_norm, has_wide_qk_norm;
     double rope_theta;      // 0: 10000
-    const lf_moe_keys *moe; // NULL: the class has no experts
+    int64_t num_nextn_predict_layers; // 0: the class has no such key
+    const lf_moe_keys *moe;           // NULL: the class has no experts
+    const lf_latent_keys *latent;     // NULL: every head has keys and values of its own, or of its group
 } lf_config_defaults;
 
 typedef struct lf_arch {
@@ -116,9 +133,12 @@ typedef struct lf_arch {
     size_t n_param;
     const lf_ignored_name *ignored;
     size_t n_ignored;
+    const char *mtp_prefix; // "model.layers.{layer}.": how names of layers after the last begin; NULL: there are none
+    const char *mtp_reason; // why these are ignored
 } lf_arch;
 
 extern const lf_arch lf__arch_llama, lf__arch_qwen2, lf__arch_qwen3, lf__arch_qwen3_moe, lf__arch_minimax_m2;
+extern const lf_arch lf__arch_deepseek_v3;
 extern const lf_arch *const lf__archs[];
 extern const size_t lf__n_arch;
 
@@ -132,9 +152,12 @@ bool lf__condition_holds(const lf_condition *condition, const lf_config *config,
 // lf_config_parse() over *json with `overrides` laid over it; *json becomes the result.
 lf_status lf__config_parse_over(lf_config *config, json_t **json, const json_t *overrides, lf_error *err);
 
-// Fills config->rope from rope_parameters, rope_scaling, rope_theta, partial_rotary_factor and rotary_dim; the
+// Fills the fields of latent attention, and head_dim and num_key_value_heads, which follow from them.
+lf_status lf__config_read_latent(lf_config *config, const lf_latent_keys *keys, const json_t *json, lf_error *err);
+
+// Fills config->rope from rope_parameters, rope_scaling, rope_theta, partial_rotary_factor, rotary_dim and rope_interleave; the
 // dimensions of `config` are already read.
-lf_status lf__config_read_rope(lf_config *config, double default_theta, const json_t *json, lf_error *err);
+lf_status lf__config_read_rope(lf_config *config, const lf_config_defaults *defaults, const json_t *json, lf_error *err);
 
 // Fills the expert fields of `config`; its dimensions are already read.
 lf_status lf__config_read_moe(lf_config *config, const lf_moe_keys *keys, const json_t *json, lf_error *err);

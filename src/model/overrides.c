@@ -23,6 +23,12 @@ static const char *const known_keys[] = {
     "num_experts",          "num_local_experts",       "original_max_position_embeddings",
     "num_experts_per_tok",  "moe_intermediate_size",   "norm_topk_prob",
     "decoder_sparse_step",  "mlp_only_layers",         "quantization_config",
+    "q_lora_rank",          "kv_lora_rank",            "qk_nope_head_dim",
+    "qk_rope_head_dim",     "v_head_dim",              "rope_interleave",
+    "n_routed_experts",     "n_shared_experts",        "first_k_dense_replace",
+    "n_group",              "topk_group",              "routed_scaling_factor",
+    "moe_layer_freq",       "topk_method",             "scoring_func",
+    "num_nextn_predict_layers",
 };
 
 // Lists with an entry for each layer, which follow num_hidden_layers when it is lowered.

@@ -4,43 +4,52 @@
 // expert where it says {expert}, their expressions evaluated for one config. Slots are nothing more than the union of the rows that name them, so their
 // shapes come from the table too.
 #include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "model/model_int.h"
 
-// ORDER lf_slot: name, whether it is kept in float32, whether there is one per layer, per expert.
+// How a slot's numbers are kept: matrices in the device's own layout, float32, or bf16 rows as they are stored.
+typedef enum storage { PACKED, F32, ROWS } storage;
+
+// ORDER lf_slot: name, how it is kept, whether there is one per layer, per expert.
 static const struct {
     const char *name;
-    bool is_f32, is_per_layer, is_per_expert;
+    storage storage;
+    bool is_per_layer, is_per_expert;
 } slots[] = {
-    [LF_SLOT_EMBED] = {"embed", false, false, false},
-    [LF_SLOT_INPUT_NORM] = {"input_norm", true, true, false},
-    [LF_SLOT_QKV] = {"qkv", false, true, false},
-    [LF_SLOT_QKV_BIAS] = {"qkv_bias", true, true, false},
-    [LF_SLOT_Q_NORM] = {"q_norm", true, true, false},
-    [LF_SLOT_K_NORM] = {"k_norm", true, true, false},
-    [LF_SLOT_O] = {"o", false, true, false},
-    [LF_SLOT_O_BIAS] = {"o_bias", true, true, false},
-    [LF_SLOT_POST_ATTN_NORM] = {"post_attn_norm", true, true, false},
-    [LF_SLOT_GATE_UP] = {"gate_up", false, true, false},
-    [LF_SLOT_GATE_UP_BIAS] = {"gate_up_bias", true, true, false},
-    [LF_SLOT_DOWN] = {"down", false, true, false},
-    [LF_SLOT_DOWN_BIAS] = {"down_bias", true, true, false},
-    [LF_SLOT_ROUTER] = {"router", true, true, false},
-    [LF_SLOT_ROUTER_BIAS] = {"router_bias", true, true, false},
-    [LF_SLOT_EXPERT_GATE_UP] = {"expert_gate_up", false, true, true},
-    [LF_SLOT_EXPERT_DOWN] = {"expert_down", false, true, true},
-    [LF_SLOT_FINAL_NORM] = {"final_norm", true, false, false},
-    [LF_SLOT_LM_HEAD] = {"lm_head", false, false, false},
+    [LF_SLOT_EMBED] = {"embed", PACKED, false, false},
+    [LF_SLOT_INPUT_NORM] = {"input_norm", F32, true, false},
+    [LF_SLOT_QKV] = {"qkv", PACKED, true, false},
+    [LF_SLOT_QKV_BIAS] = {"qkv_bias", F32, true, false},
+    [LF_SLOT_Q_NORM] = {"q_norm", F32, true, false},
+    [LF_SLOT_K_NORM] = {"k_norm", F32, true, false},
+    [LF_SLOT_Q_A_NORM] = {"q_a_norm", F32, true, false},
+    [LF_SLOT_Q_B] = {"q_b", PACKED, true, false},
+    [LF_SLOT_KV_A_NORM] = {"kv_a_norm", F32, true, false},
+    [LF_SLOT_KV_B] = {"kv_b", ROWS, true, false},
+    [LF_SLOT_O] = {"o", PACKED, true, false},
+    [LF_SLOT_O_BIAS] = {"o_bias", F32, true, false},
+    [LF_SLOT_POST_ATTN_NORM] = {"post_attn_norm", F32, true, false},
+    [LF_SLOT_GATE_UP] = {"gate_up", PACKED, true, false},
+    [LF_SLOT_GATE_UP_BIAS] = {"gate_up_bias", F32, true, false},
+    [LF_SLOT_DOWN] = {"down", PACKED, true, false},
+    [LF_SLOT_DOWN_BIAS] = {"down_bias", F32, true, false},
+    [LF_SLOT_ROUTER] = {"router", F32, true, false},
+    [LF_SLOT_ROUTER_BIAS] = {"router_bias", F32, true, false},
+    [LF_SLOT_SHARED_GATE_UP] = {"shared_gate_up", PACKED, true, false},
+    [LF_SLOT_SHARED_DOWN] = {"shared_down", PACKED, true, false},
+    [LF_SLOT_EXPERT_GATE_UP] = {"expert_gate_up", PACKED, true, true},
+    [LF_SLOT_EXPERT_DOWN] = {"expert_down", PACKED, true, true},
+    [LF_SLOT_FINAL_NORM] = {"final_norm", F32, false, false},
+    [LF_SLOT_LM_HEAD] = {"lm_head", PACKED, false, false},
 };
 static_assert(LF_ARRAY_LENGTH(slots) == LF_SLOT_COUNT, "one row per slot");
 
 const char *lf_slot_name(lf_slot slot) { return (unsigned)slot < LF_SLOT_COUNT ? slots[slot].name : "?"; }
-bool lf_slot_is_f32(lf_slot slot) { return (unsigned)slot < LF_SLOT_COUNT && slots[slot].is_f32; }
+bool lf_slot_is_f32(lf_slot slot) { return (unsigned)slot < LF_SLOT_COUNT && slots[slot].storage == F32; }
+bool lf_slot_is_row_major(lf_slot slot) { return (unsigned)slot < LF_SLOT_COUNT && slots[slot].storage == ROWS; }
 bool lf_slot_is_per_layer(lf_slot slot) { return (unsigned)slot < LF_SLOT_COUNT && slots[slot].is_per_layer; }
 bool lf_slot_is_per_expert(lf_slot slot) { return (unsigned)slot < LF_SLOT_COUNT && slots[slot].is_per_expert; }
 
@@ -99,44 +108,58 @@ bool lf__condition_holds(const lf_condition *condition, const lf_config *config,
 static bool is_per_layer(const lf_param *param) { return strstr(param->pattern, "{layer}") != NULL; }
 static bool is_per_expert(const lf_param *param) { return lf_slot_is_per_expert(param->slot); }
 
-// The pattern with {layer} and {expert} replaced, in fresh memory; NULL when memory is gone.
-static char *expand_name(const char *pattern, int64_t layer, int64_t expert)
+// Decimal digits; returns the end.
+static char *write_number(char *dst, int64_t number)
 {
-    enum { MAX_DIGITS = 20 };
-    size_t room = strlen(pattern) + 2 * MAX_DIGITS + 1, used = 0;
-    char *name = malloc(room);
-    if (!name) return NULL;
+    char digits[20];
+    size_t n = 0;
+    do digits[n++] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    while (n > 0) *dst++ = digits[--n];
+    return dst;
+}
+
+// The pattern with {layer} and {expert} replaced, and a NUL; returns the end. Never longer than the pattern: numbers have
+// at most four digits.
+static char *expand_name(char *dst, const char *pattern, int64_t layer, int64_t expert)
+{
     for (const char *c = pattern; *c;) {
         bool is_layer = strncmp(c, "{layer}", 7) == 0, is_expert = strncmp(c, "{expert}", 8) == 0;
         if (is_layer || is_expert) {
-            used += (size_t)snprintf(name + used, room - used, "%" PRId64, is_layer ? layer : expert);
+            dst = write_number(dst, is_layer ? layer : expert);
             c += is_layer ? 7 : 8;
         } else {
-            name[used++] = *c++;
+            *dst++ = *c++;
         }
     }
-    name[used] = '\0';
-    return name;
+    *dst++ = '\0';
+    return dst;
 }
 
-// Appends the row of one layer (-1: none) and expert (-1: none); the caller has made room.
-static bool append(lf_parameters *out, const lf_param *param, int64_t layer, int64_t expert, const lf_config *config)
+// What is being built: the names go to one block, the next to `name`.
+typedef struct builder {
+    lf_parameters *out;
+    char *name;
+    const lf_arch *arch;
+    const lf_config *config;
+} builder;
+
+// Appends the row of one layer (-1: none) and expert (-1: none) where its condition holds; there is room.
+static void append(builder *b, const lf_param *param, int64_t layer, int64_t expert)
 {
-    int64_t n_col = lf__expr_eval(&param->n_col, config);
-    lf_parameter *parameter = &out->items[out->count];
-    *parameter = (lf_parameter){
-        .name = expand_name(param->pattern, layer, expert),
+    if (!lf__condition_holds(&param->condition, b->config, layer)) return;
+    int64_t n_col = lf__expr_eval(&param->n_col, b->config);
+    b->out->items[b->out->count++] = (lf_parameter){
+        .name = b->name,
         .slot = param->slot,
         .layer = layer,
         .expert = expert,
         .rank = n_col ? 2 : 1,
-        .shape = {lf__expr_eval(&param->n_row, config), n_col ? n_col : 1},
-        .slot_row = lf__expr_eval(&param->slot_row, config),
+        .shape = {lf__expr_eval(&param->n_row, b->config), n_col ? n_col : 1},
+        .slot_row = lf__expr_eval(&param->slot_row, b->config),
         .partition = param->partition,
     };
-    if (!parameter->name) return false;
-    out->count++;
-    return true;
+    b->name = expand_name(b->name, param->pattern, layer, expert);
 }
 
 // The end of the run of rows of the same kind (per layer, per expert) that begins at `begin`.
@@ -148,38 +171,37 @@ static size_t run_end(const lf_arch *arch, size_t begin, bool (*is_of_kind)(cons
 }
 
 // The rows of one layer that begin at `begin` and hold in it; experts one after the other.
-static bool append_layer(lf_parameters *out, const lf_arch *arch, size_t begin, size_t end, int64_t layer,
-                         const lf_config *config)
+static void append_layer(builder *b, size_t begin, size_t end, int64_t layer)
 {
-    bool ok = true;
-    for (size_t i = begin; ok && i < end;) {
-        size_t experts_end = run_end(arch, i, is_per_expert);
+    for (size_t i = begin; i < end;) {
+        size_t experts_end = run_end(b->arch, i, is_per_expert);
         if (experts_end == i) {
-            const lf_param *param = &arch->params[i++];
-            if (lf__condition_holds(&param->condition, config, layer)) ok = append(out, param, layer, -1, config);
+            append(b, &b->arch->params[i++], layer, -1);
             continue;
         }
-        for (int64_t expert = 0; ok && expert < config->num_experts; expert++) {
-            for (size_t row = i; ok && row < experts_end; row++) {
-                const lf_param *param = &arch->params[row];
-                if (lf__condition_holds(&param->condition, config, layer)) {
-                    ok = append(out, param, layer, expert, config);
-                }
-            }
+        for (int64_t expert = 0; expert < b->config->num_experts; expert++) {
+            for (size_t row = i; row < experts_end; row++) append(b, &b->arch->params[row], layer, expert);
         }
         i = experts_end;
     }
-    return ok;
 }
 
-// An upper bound of the rows.
-static bool room_for(const lf_arch *arch, const lf_config *config, size_t *out)
+// Upper bounds of the rows and of the bytes of their names.
+static bool room_for(const lf_arch *arch, const lf_config *config, size_t *n_row, size_t *name_bytes)
 {
-    size_t n_expert_row = 0, n_row;
-    for (size_t i = 0; i < arch->n_param; i++) n_expert_row += is_per_expert(&arch->params[i]);
-    return lf_mul_size(n_expert_row, (size_t)config->num_experts, &n_row) &&
-           lf_add_size(n_row, arch->n_param, &n_row) &&
-           lf_mul_size(n_row, (size_t)config->num_hidden_layers + 1, out);
+    *n_row = *name_bytes = 0;
+    for (size_t i = 0; i < arch->n_param; i++) {
+        const lf_param *param = &arch->params[i];
+        size_t n = 1, bytes;
+        if (!lf__condition_holds(&param->condition, config, -1)) continue;
+        if (is_per_layer(param)) n = (size_t)config->num_hidden_layers;
+        if (is_per_expert(param) && !lf_mul_size(n, (size_t)config->num_experts, &n)) return false;
+        if (!lf_mul_size(n, strlen(param->pattern) + 1, &bytes) || !lf_add_size(*name_bytes, bytes, name_bytes) ||
+            !lf_add_size(*n_row, n, n_row)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 lf_status lf_parameters_build(lf_parameters *out, const lf_config *config, lf_error *err)
@@ -188,33 +210,28 @@ lf_status lf_parameters_build(lf_parameters *out, const lf_config *config, lf_er
     const lf_arch *arch = lf__arch_find(config->architecture);
     if (!arch) return lf_error_set(err, LF_ERR_UNSUPPORTED, "no parameter table for '%s'", config->architecture);
 
-    size_t room;
-    if (!room_for(arch, config, &room)) return lf_error_no_memory(err, 0);
-    out->items = lf_realloc_array(NULL, room, sizeof *out->items);
-    if (!out->items) return lf_error_no_memory(err, 0);
-
-    bool ok = true;
-    for (size_t i = 0; ok && i < arch->n_param;) {
-        size_t end = run_end(arch, i, is_per_layer);
-        if (end == i) {
-            const lf_param *param = &arch->params[i++];
-            if (lf__condition_holds(&param->condition, config, -1)) ok = append(out, param, -1, -1, config);
-            continue;
-        }
-        for (int64_t layer = 0; ok && layer < config->num_hidden_layers; layer++) {
-            ok = append_layer(out, arch, i, end, layer, config);
-        }
-        i = end;
+    size_t room, name_bytes;
+    if (!room_for(arch, config, &room, &name_bytes)) return lf_error_no_memory(err, 0);
+    out->items = lf_realloc_array(NULL, LF_MAX(room, 1), sizeof *out->items);
+    out->names = malloc(LF_MAX(name_bytes, 1));
+    if (!out->items || !out->names) {
+        lf_parameters_fini(out);
+        return lf_error_no_memory(err, name_bytes);
     }
-    if (ok) return LF_OK;
-    lf_parameters_fini(out);
-    return lf_error_no_memory(err, 0);
+    builder b = {.out = out, .name = out->names, .arch = arch, .config = config};
+    for (size_t i = 0; i < arch->n_param;) {
+        size_t end = run_end(arch, i, is_per_layer);
+        if (end == i) append(&b, &arch->params[i++], -1, -1);
+        for (int64_t layer = 0; end > i && layer < config->num_hidden_layers; layer++) append_layer(&b, i, end, layer);
+        i = LF_MAX(i, end);
+    }
+    return LF_OK;
 }
 
 void lf_parameters_fini(lf_parameters *parameters)
 {
-    for (size_t i = 0; i < parameters->count; i++) free(parameters->items[i].name);
     free(parameters->items);
+    free(parameters->names);
     *parameters = (lf_parameters){0};
 }
 
@@ -246,7 +263,7 @@ const char *lf_config_ignored_reason(const lf_config *config, const char *name)
         const lf_ignored_name *ignored = &arch->ignored[i];
         if (lf__condition_holds(&ignored->condition, config, -1) && matches(ignored->pattern, name)) return ignored->reason;
     }
-    return NULL;
+    return arch && lf_config_is_mtp(config, name) ? arch->mtp_reason : NULL;
 }
 
 // Reads a number as lf_parameters_build() writes it; -1 when there is none.
@@ -261,9 +278,10 @@ static int64_t read_number(const char **at)
     return value;
 }
 
-// Whether a name is of this pattern; layer and expert are -1 where the pattern has none.
-static bool is_of_pattern(const char *pattern, const char *name, int64_t *layer, int64_t *expert)
+// Whether a name begins with this pattern; *at moves behind it. layer and expert are -1 where the pattern has none.
+static bool begins_with(const char **at, const char *pattern, int64_t *layer, int64_t *expert)
 {
+    const char *name = *at;
     *layer = *expert = -1;
     while (*pattern) {
         bool is_layer = strncmp(pattern, "{layer}", 7) == 0, is_expert = strncmp(pattern, "{expert}", 8) == 0;
@@ -276,7 +294,22 @@ static bool is_of_pattern(const char *pattern, const char *name, int64_t *layer,
             return false;
         }
     }
-    return *name == '\0';
+    *at = name;
+    return true;
+}
+
+static bool is_of_pattern(const char *pattern, const char *name, int64_t *layer, int64_t *expert)
+{
+    return begins_with(&name, pattern, layer, expert) && *name == '\0';
+}
+
+bool lf_config_is_mtp(const lf_config *config, const char *name)
+{
+    const lf_arch *arch = lf__arch_find(config->architecture);
+    if (!arch || !arch->mtp_prefix || config->num_mtp_layers == 0) return false;
+    int64_t layer, expert, first = config->num_checkpoint_layers;
+    return begins_with(&name, arch->mtp_prefix, &layer, &expert) && layer >= first &&
+           layer < first + config->num_mtp_layers;
 }
 
 bool lf_config_skips(const lf_config *config, const char *name)

@@ -15,6 +15,6 @@ lf_budget lf_budget_of(const lf_slices *slices, const lf_config *config, const l
     }
     uint64_t kv_heads = (uint64_t)lf_range_length(plan->kv_heads);
     budget.kv_bytes_per_token =
-        (uint64_t)config->num_hidden_layers * 2 * kv_heads * (uint64_t)config->head_dim * bf16_bytes;
+        (uint64_t)config->num_hidden_layers * kv_heads * (uint64_t)lf_config_cache_width(config) * bf16_bytes;
     return budget;
 }

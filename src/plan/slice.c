@@ -7,7 +7,12 @@
 #include "base/mem.h"
 #include "plan/plan.h"
 
-static lf_range times(lf_range range, int64_t unit) { return (lf_range){range.begin * unit, range.end * unit}; }
+// The rows (or columns) of some of n_head heads, which have equally many of n each.
+static lf_range of_heads(lf_range heads, int64_t n, int64_t n_head)
+{
+    int64_t unit = n / n_head;
+    return (lf_range){heads.begin * unit, heads.end * unit};
+}
 
 static bool is_whole(const lf_parameter *parameter, const lf_rank_plan *plan)
 {
@@ -26,9 +31,9 @@ lf_rect lf_slice_rect(const lf_parameter *parameter, const lf_config *config, co
     lf_range rows = {0, parameter->shape[0]}, cols = {0, parameter->shape[1]};
     switch (is_whole(parameter, plan) ? LF_PARTITION_NONE : parameter->partition) {
     case LF_PARTITION_NONE: break;
-    case LF_PARTITION_Q_HEADS: rows = times(plan->query_heads, config->head_dim); break;
-    case LF_PARTITION_KV_HEADS: rows = times(plan->kv_heads, config->head_dim); break;
-    case LF_PARTITION_O_HEADS: cols = times(plan->query_heads, config->head_dim); break;
+    case LF_PARTITION_Q_HEADS: rows = of_heads(plan->query_heads, rows.end, config->num_attention_heads); break;
+    case LF_PARTITION_KV_HEADS: rows = of_heads(plan->kv_heads, rows.end, config->num_key_value_heads); break;
+    case LF_PARTITION_O_HEADS: cols = of_heads(plan->query_heads, cols.end, config->num_attention_heads); break;
     case LF_PARTITION_FFN_ROWS: rows = lf_range_balanced(rows.end, plan->n_rank, plan->rank); break;
     case LF_PARTITION_FFN_COLS: cols = lf_range_balanced(cols.end, plan->n_rank, plan->rank); break;
     case LF_PARTITION_VOCAB: rows = plan->vocab; break;

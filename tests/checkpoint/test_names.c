@@ -19,7 +19,7 @@ static void assert_sorted(const char *const *names, size_t n)
 {
     uint32_t *order = malloc((n ? n : 1) * sizeof *order);
     uint8_t *seen = calloc(1, n ? n : 1);
-    assert_true(lf__sort_names(names, n, order));
+    assert_true(lf_sort_names(names, n, order));
     for (size_t i = 0; i < n; i++) {
         assert_true(order[i] < n && !seen[order[i]]);
         seen[order[i]] = 1;
