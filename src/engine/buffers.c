@@ -59,7 +59,27 @@ static void set_dimensions(lf_forward *f, const lf_forward_args *args)
     f->d_expert = (size_t)(plan->deals_experts
                                ? expert_width
                                : lf_range_length(lf_range_balanced(expert_width, plan->n_rank, plan->rank)));
+    f->d_shared =
+        (size_t)lf_range_length(lf_range_balanced(c->shared_intermediate_size, plan->n_rank, plan->rank));
     f->n_vocab = (size_t)c->vocab_size;
+    f->softmax_scale = (float)lf_config_softmax_scale(c);
+}
+
+static void list_attention(buffer_list *list, lf_forward *f, const lf_forward_args *args)
+{
+    const lf_config *c = args->config;
+    size_t n_tok = args->max_tok, bf16 = sizeof(lf_bf16), q = f->n_head * f->d_head;
+    if (c->kv_lora_rank == 0) {
+        add_rows(list, &f->qkv, n_tok, (f->n_head + 2 * f->n_kv_head) * f->d_head, bf16);
+        add_rows(list, &f->attention, n_tok, q, bf16);
+        return;
+    }
+    size_t latent = (size_t)lf_config_cache_width(c), q_columns = c->has_q_lora ? (size_t)c->q_lora_rank : q;
+    add_rows(list, &f->qkv, n_tok, f->n_head ? q_columns + latent : 0, bf16);
+    if (c->has_q_lora) add_rows(list, &f->queries, n_tok, q, bf16);
+    add_rows(list, &f->absorbed, n_tok, f->n_head * latent, bf16);
+    add_rows(list, &f->latents, n_tok, f->n_head * (size_t)c->kv_lora_rank, bf16);
+    add_rows(list, &f->attention, n_tok, f->n_head * (size_t)c->v_head_dim, bf16);
 }
 
 static void list_experts(buffer_list *list, lf_forward *f, const lf_forward_args *args)
@@ -81,10 +101,9 @@ static void list_buffers(buffer_list *list, lf_forward *f, const lf_forward_args
     *list = (buffer_list){.count = 0};
     add_rows(list, &f->hidden, n_tok, f->d_model, bf16);
     add_rows(list, &f->residual, n_tok, f->d_model, bf16);
-    add_rows(list, &f->qkv, n_tok, (f->n_head + 2 * f->n_kv_head) * f->d_head, bf16);
-    add_rows(list, &f->attention, n_tok, f->n_head * f->d_head, bf16);
-    add_rows(list, &f->gate_up, n_tok, 2 * f->d_ff, bf16);
-    add_rows(list, &f->activation, n_tok, f->d_ff, bf16);
+    list_attention(list, f, args);
+    add_rows(list, &f->gate_up, n_tok, 2 * LF_MAX(f->d_ff, f->d_shared), bf16);
+    add_rows(list, &f->activation, n_tok, LF_MAX(f->d_ff, f->d_shared), bf16);
     add_rows(list, &f->selected, args->max_row, f->d_model, bf16);
     if (f->rank == 0) add_rows(list, &f->logits, args->max_row, f->n_vocab, f32);
     if (c->num_experts > 0) list_experts(list, f, args);
@@ -163,6 +182,7 @@ void lf__forward_fini(lf_forward *f)
 {
     if (!f->device) return;
     lf_dptr owned[] = {f->hidden.data,     f->residual.data,  f->qkv.data,       f->attention.data,
+                       f->queries.data,    f->absorbed.data,  f->latents.data,
                        f->gate_up.data,    f->activation.data, f->selected.data, f->logits.data,
                        f->cos_sin,         f->partial,         f->square_sums,   f->chosen_experts,
                        f->chosen_scores,   f->experts_scratch, f->rank_logits,   f->joined_logits};

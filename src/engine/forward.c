@@ -22,7 +22,7 @@ static void run_attention(lf_pass *p)
             lf__head_norm(p, LF_SLOT_Q_NORM, q, f->n_head);
             lf__head_norm(p, LF_SLOT_K_NORM, k, f->n_kv_head);
         }
-        lf__rope(p, q, f->n_head + f->n_kv_head); // k heads follow the q heads
+        lf__rope(p, q, f->n_head + f->n_kv_head, f->d_head); // k heads follow the q heads
         lf__kv_store(p, k, v);
         lf__attention(p, q, f->attention);
     }
@@ -50,7 +50,11 @@ static void trace(lf_pass *p, lf_trace_point point, int64_t layer)
 static void run_layer(lf_pass *p)
 {
     lf__norm(p, LF_SLOT_INPUT_NORM, p->layer > 0);
-    run_attention(p);
+    if (p->f->config->kv_lora_rank) {
+        lf__latent_attention(p);
+    } else {
+        run_attention(p);
+    }
     trace(p, LF_TRACE_ATTENTION, p->layer);
     lf__norm(p, LF_SLOT_POST_ATTN_NORM, true);
     run_feed_forward(p);

@@ -23,23 +23,28 @@ typedef struct lf_rows {
     size_t stride;
 } lf_rows;
 
-// Dimensions and buffers are this rank's part, as its plan says; n_head, n_kv_head, d_ff and d_expert may be 0.
+// Dimensions and buffers are this rank's part, as its plan says; n_head, n_kv_head and the widths d_ff, d_shared (of the
+// shared experts) and d_expert may be 0.
 typedef struct lf_forward {
     lf_device *device; // BORROWED, as the three below
     const lf_config *config;
     const lf_weights *weights;
     const lf_kv_cache *kv;
     size_t rank, n_rank;
-    size_t n_head, n_kv_head, d_head, d_model, d_ff, d_expert, n_vocab;
+    size_t n_head, n_kv_head, d_head, d_model, d_ff, d_shared, d_expert, n_vocab;
+    float softmax_scale;
     size_t n_head_per_kv, first_head;  // query heads of a KV head; where in its first KV head's group a rank begins
     size_t first_owned_kv, n_owned_kv; // of the n_kv_head: those that no lower rank holds
     // OWNED
     lf_rows hidden;        // bf16 [max_tok, d_model]: input and output of each block
     lf_rows residual;      // bf16 [max_tok, d_model]: the running sum
-    lf_rows qkv;           // bf16 [max_tok, (n_head + 2 n_kv_head) d_head]: q heads, k heads, v heads
-    lf_rows attention;     // bf16 [max_tok, n_head d_head]
-    lf_rows gate_up;       // bf16 [max_tok, 2 d_ff]
-    lf_rows activation;    // bf16 [max_tok, d_ff]
+    lf_rows qkv;           // bf16 [max_tok, rows of LF_SLOT_QKV]: q heads, k heads, v heads; or latents of q, of k and v
+    lf_rows queries;       // bf16 [max_tok, n_head d_head]: latent attention, as the two below
+    lf_rows absorbed;      // bf16 [max_tok, n_head (kv_lora_rank + qk_rope_head_dim)]
+    lf_rows latents;       // bf16 [max_tok, n_head kv_lora_rank]
+    lf_rows attention;     // bf16 [max_tok, n_head d_head (or v_head_dim)]
+    lf_rows gate_up;       // bf16 [max_tok, 2 d_ff or 2 d_shared]
+    lf_rows activation;    // bf16 [max_tok, d_ff or d_shared]
     lf_rows selected;      // bf16 [max_row, d_model]: the hidden rows that need logits
     lf_rows logits;        // f32 [max_row, n_vocab]; rank 0 only
     lf_dptr cos_sin;       // f32 [n_position, rotary_dim]

@@ -65,25 +65,28 @@ void lf__blocks_release(lf_block_pool *pool, lf_block_table *table)
     while (table->n_block > 0) pool->free_blocks[pool->n_free++] = table->blocks[--table->n_block];
 }
 
-// Bytes of keys (or values) of one layer and block.
-static bool plane_bytes(const lf_config *config, size_t n_kv_head, size_t block_size, size_t *out)
+// Bytes of one array of one layer, whose heads keep `width` elements of a token.
+static bool plane_bytes(int64_t width, size_t n_kv_head, size_t n_tok, size_t *out)
 {
     size_t n = sizeof(lf_bf16);
-    return lf_mul_size(n, n_kv_head, &n) && lf_mul_size(n, (size_t)config->head_dim, &n) &&
-           lf_mul_size(n, block_size, out);
+    return lf_mul_size(n, n_kv_head, &n) && lf_mul_size(n, (size_t)width, &n) && lf_mul_size(n, n_tok, out);
 }
 
 bool lf__kv_block_bytes(const lf_config *config, size_t n_kv_head, size_t block_size, size_t *out)
 {
     size_t n;
-    return plane_bytes(config, n_kv_head, block_size, &n) && lf_mul_size(n, 2 * (size_t)config->num_hidden_layers, out);
+    return plane_bytes(lf_config_cache_width(config), n_kv_head, block_size, &n) &&
+           lf_mul_size(n, (size_t)config->num_hidden_layers, out);
 }
 
 lf_status lf__kv_init(lf_kv_cache *kv, lf_device *device, const lf_config *config, size_t n_kv_head, size_t n_block,
                       size_t block_size, lf_error *err)
 {
-    size_t bytes;
-    if (!plane_bytes(config, n_kv_head, block_size, &bytes) || !lf_mul_size(bytes, n_block, &bytes)) {
+    bool is_latent = config->kv_lora_rank > 0;
+    int64_t d_key = is_latent ? lf_config_cache_width(config) : config->head_dim;
+    int64_t d_value = is_latent ? config->kv_lora_rank : config->head_dim;
+    size_t n_tok, bytes;
+    if (!lf_mul_size(n_block, block_size, &n_tok) || !plane_bytes(d_key, n_kv_head, n_tok, &bytes)) {
         return lf_error_set(err, LF_ERR_LIMIT, "a KV cache of %zu blocks of %zu tokens is too large", n_block,
                             block_size);
     }
@@ -97,9 +100,10 @@ lf_status lf__kv_init(lf_kv_cache *kv, lf_device *device, const lf_config *confi
         lf_kv_layer *layer = &kv->layers[i];
         layer->block_size = block_size;
         layer->n_kv_head = n_kv_head;
-        layer->d_head = layer->d_value = (size_t)config->head_dim;
+        layer->d_head = (size_t)d_key;
+        layer->d_value = (size_t)d_value;
         if (bytes > 0) status = device->ops->alloc(device, bytes, &layer->keys, err);
-        if (!status && bytes > 0) status = device->ops->alloc(device, bytes, &layer->values, err);
+        if (!status && bytes > 0 && !is_latent) status = device->ops->alloc(device, bytes, &layer->values, err);
     }
     return status;
 }

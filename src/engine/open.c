@@ -234,12 +234,14 @@ static void describe_weights(lf_engine *engine)
         double idle = 1 - (double)config->num_experts_per_tok / (double)config->num_experts;
         info->step_weight_bytes -= (uint64_t)(idle * (double)lf_weights_expert_bytes(engine->weights));
     }
-    double attention = slot_flop(config, LF_SLOT_QKV) + slot_flop(config, LF_SLOT_O);
+    double attention = slot_flop(config, LF_SLOT_QKV) + slot_flop(config, LF_SLOT_Q_B) +
+                       slot_flop(config, LF_SLOT_KV_B) + slot_flop(config, LF_SLOT_O);
     double dense = slot_flop(config, LF_SLOT_GATE_UP) + slot_flop(config, LF_SLOT_DOWN);
     double expert = slot_flop(config, LF_SLOT_EXPERT_GATE_UP) + slot_flop(config, LF_SLOT_EXPERT_DOWN);
+    double shared = slot_flop(config, LF_SLOT_SHARED_GATE_UP) + slot_flop(config, LF_SLOT_SHARED_DOWN);
     for (int64_t layer = 0; layer < config->num_hidden_layers; layer++) {
         bool is_moe = lf_config_layer_is_moe(config, layer);
-        info->linear_flop_per_token += attention + (is_moe ? (double)config->num_experts_per_tok * expert : dense);
+        info->linear_flop_per_token += attention + (is_moe ? shared + (double)config->num_experts_per_tok * expert : dense);
     }
     info->lm_head_flop_per_row = 2.0 * (double)config->vocab_size * (double)config->hidden_size;
 }

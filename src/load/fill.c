@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The one loop that fills weights. A task is a run of groups of LF_WEIGHT_ROW_GROUP destination rows (the granule that
-// one thread owns on the device) or one whole vector; it equals
+// one thread owns on the device) or one whole float32 table; it equals
 //
 //     for each object, for each slice, for each group of rows that meets it, for each tile of columns:
 //         device.weight_fill(source(slice, tile))
@@ -45,7 +45,7 @@ enum {
 // Rows of one task: whole groups.
 static int64_t rows_of_task(const lf_object *object, uint64_t total_bytes)
 {
-    if (!object->matrix) return object->n_row;
+    if (lf_slot_is_f32(object->slot)) return object->n_row;
     uint64_t group_bytes = (uint64_t)object->n_col * LF_WEIGHT_ROW_GROUP * sizeof(lf_bf16);
     uint64_t bytes = LF_MIN(total_bytes / ((uint64_t)lf_par_threads() * TASKS_PER_THREAD), (uint64_t)TASK_BYTES);
     return LF_WEIGHT_ROW_GROUP * (int64_t)LF_MAX(bytes / group_bytes, (uint64_t)1);
@@ -95,6 +95,23 @@ static void prefetch_ahead(fill_job *job, size_t current)
     }
 }
 
+// Hands a tile to the device: rows [row, row + n_row) of columns [col, col + n_col) of the object.
+static lf_status put_tile(lf_device *device, const lf_object *object, int64_t row, int64_t n_row, int64_t col,
+                          int64_t n_col, const lf_tile *tile, lf_error *err)
+{
+    if (object->matrix) {
+        device->ops->weight_fill(object->matrix, row, n_row, col, n_col, tile->data, tile->stride);
+        return LF_OK;
+    }
+    lf_status status = LF_OK;
+    for (int64_t r = 0; r < n_row && !status; r++) {
+        lf_dptr dst = lf_dptr_at(object->table, (size_t)((row + r) * object->n_col + col) * sizeof(lf_bf16));
+        const lf_bf16 *src = tile->data + (size_t)r * tile->stride;
+        status = device->ops->write(device, dst, src, (size_t)n_col * sizeof *src, err);
+    }
+    return status;
+}
+
 // One slice's part of a group of rows: rows [begin, end) of the object, one tile of columns after the other.
 static lf_status fill_rows(fill_job *job, lf_object *object, const lf_slice *slice, int64_t begin, int64_t end,
                            lf_bf16 *scratch, lf_error *err)
@@ -105,8 +122,8 @@ static lf_status fill_rows(fill_job *job, lf_object *object, const lf_slice *sli
         lf_rect rect = {slice->rect.row + begin - slice->slot_row, slice->rect.col + col, end - begin, n_col};
         lf_tile tile;
         lf_status status = job->source->matrix(job->source, index, rect, scratch, &tile, err);
+        if (!status) status = put_tile(job->weights->device, object, begin, end - begin, col, n_col, &tile, err);
         if (status) return status;
-        job->weights->device->ops->weight_fill(object->matrix, begin, end - begin, col, n_col, tile.data, tile.stride);
         for (int64_t row = begin; row < end; row++) object->filled[row] += (int32_t)n_col;
     }
     return LF_OK;
@@ -150,7 +167,7 @@ static lf_status fill_vector(fill_job *job, lf_object *object, lf_error *err)
             object->filled[slice->slot_row + row] += (int32_t)object->n_col;
         }
     }
-    if (!status) status = device->ops->write(device, object->vector, values, bytes, err);
+    if (!status) status = device->ops->write(device, object->table, values, bytes, err);
     free(values);
     return status;
 }
@@ -166,7 +183,7 @@ static void run_tasks(void *ctx, size_t begin, size_t end, int thread)
         lf_status status;
         uint64_t bytes;
         if (task == object->first_task) prefetch_ahead(job, index);
-        if (object->matrix) {
+        if (!lf_slot_is_f32(object->slot)) {
             int64_t row = (int64_t)(task - object->first_task) * object->task_rows;
             int64_t row_end = LF_MIN(row + object->task_rows, object->n_row);
             status = fill_matrix(job, object, row, row_end, job->scratch + (size_t)thread * TILE_ELEMENTS, &err);

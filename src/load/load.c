@@ -45,6 +45,12 @@ static lf_object *object_for(lf_weights *weights, const lf_slice *slice)
     return object;
 }
 
+// Of a table.
+static size_t element_bytes(const lf_object *object)
+{
+    return lf_slot_is_f32(object->slot) ? sizeof(float) : sizeof(lf_bf16);
+}
+
 static lf_status allocate_object(lf_weights *weights, lf_object *object, lf_error *err)
 {
     lf_device *device = weights->device;
@@ -52,11 +58,11 @@ static lf_status allocate_object(lf_weights *weights, lf_object *object, lf_erro
     object->filled = calloc((size_t)object->n_row, sizeof *object->filled);
     if (!object->filled) return lf_error_no_memory(err, (size_t)object->n_row * sizeof *object->filled);
     lf_status status;
-    if (lf_slot_is_f32(object->slot)) {
-        if (!lf_mul_size((size_t)object->n_row * sizeof(float), (size_t)object->n_col, &bytes)) {
+    if (lf_slot_is_f32(object->slot) || lf_slot_is_row_major(object->slot)) {
+        if (!lf_mul_size((size_t)object->n_row * element_bytes(object), (size_t)object->n_col, &bytes)) {
             return lf_error_no_memory(err, 0);
         }
-        status = device->ops->alloc(device, bytes, &object->vector, err);
+        status = device->ops->alloc(device, bytes, &object->table, err);
     } else {
         status = device->ops->weight_create(device, object->n_row, object->n_col, &object->matrix, err);
         if (object->expert >= 0) {
@@ -237,7 +243,7 @@ void lf_weights_free(lf_weights *weights)
     for (size_t i = 0; i < weights->n_object; i++) {
         lf_object *object = &weights->objects[i];
         if (object->matrix) weights->device->ops->weight_free(weights->device, object->matrix);
-        if (!lf_dptr_is_null(object->vector)) weights->device->ops->free(weights->device, object->vector);
+        if (!lf_dptr_is_null(object->table)) weights->device->ops->free(weights->device, object->table);
         free(object->filled);
     }
     free(weights->objects);
@@ -267,8 +273,14 @@ const lf_weight *lf_weights_matrix(const lf_weights *weights, lf_slot slot, int6
 
 lf_dptr lf_weights_vector(const lf_weights *weights, lf_slot slot, int64_t layer)
 {
-    const lf_object *object = find_object(weights, slot, layer);
-    return object ? object->vector : (lf_dptr){NULL};
+    const lf_object *object = lf_slot_is_f32(slot) ? find_object(weights, slot, layer) : NULL;
+    return object ? object->table : (lf_dptr){NULL};
+}
+
+lf_dptr lf_weights_rows(const lf_weights *weights, lf_slot slot, int64_t layer)
+{
+    const lf_object *object = lf_slot_is_row_major(slot) ? find_object(weights, slot, layer) : NULL;
+    return object ? object->table : (lf_dptr){NULL};
 }
 
 const lf_weight *const *lf_weights_experts(const lf_weights *weights, lf_slot slot, int64_t layer)
@@ -283,7 +295,7 @@ const lf_rank_plan *lf_weights_plan(const lf_weights *weights) { return &weights
 static uint64_t object_bytes(const lf_weights *weights, const lf_object *object)
 {
     if (object->matrix) return weights->device->ops->weight_bytes(object->matrix);
-    return (uint64_t)object->n_row * (uint64_t)object->n_col * sizeof(float);
+    return (uint64_t)object->n_row * (uint64_t)object->n_col * element_bytes(object);
 }
 
 uint64_t lf_weights_bytes(const lf_weights *weights)

@@ -44,6 +44,7 @@ void lf_weights_free(lf_weights *weights); // NULL is accepted
 // differs from the embedding of a tied model is used as it is, as transformers does.
 const lf_weight *lf_weights_matrix(const lf_weights *weights, lf_slot slot, int64_t layer);
 lf_dptr lf_weights_vector(const lf_weights *weights, lf_slot slot, int64_t layer); // f32
+lf_dptr lf_weights_rows(const lf_weights *weights, lf_slot slot, int64_t layer);   // bf16, of a row-major slot
 
 // The matrices of the layer's experts that this rank holds, lf_weights_plan()->experts in order; entries are NULL when the
 // rank's share of an expert's width is nothing. NULL for a layer without experts, or a rank that holds none.

@@ -18,8 +18,8 @@ typedef struct lf_object {
     int64_t n_row, n_col;
     const lf_slice *slices; // BORROWED: a run of lf_weights.slices
     size_t n_slice;
-    lf_weight *matrix; // OWNED; NULL for a vector
-    lf_dptr vector;    // OWNED; f32 [n_row, n_col], n_col 1 but for the router; null for a matrix
+    lf_weight *matrix; // OWNED; NULL for a table
+    lf_dptr table;     // OWNED; [n_row, n_col], float32 or bf16 rows, as the slot says; null for a matrix
     int32_t *filled;   // OWNED: columns filled so far, per row
     size_t first_task; // of this object in the numbering of all tasks
     int64_t task_rows; // rows of one of its tasks

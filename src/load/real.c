@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "load/load_int.h"
 
@@ -187,6 +188,17 @@ static lf_status collect_ignored(lf_weights *weights, const lf_quant *quant, lf_
     return status;
 }
 
+// One line for each reason.
+static void log_ignored(const lf_ledger *ledger)
+{
+    for (size_t i = 0, n; i < ledger->n_ignored; i += n) {
+        const char *reason = ledger->ignored[i].reason;
+        for (n = 1; i + n < ledger->n_ignored && ledger->ignored[i + n].reason == reason; n++) {}
+        lf_log(LF_LOG_INFO, "%zu tensor%s without a use, from '%s' on: %s", n, n == 1 ? "" : "s", ledger->ignored[i].name,
+               reason);
+    }
+}
+
 lf_status lf__real_source_init(lf_real_source *source, lf_weights *weights, const lf_quant *quant,
                                lf_dequant_rounding rounding, lf_error *err)
 {
@@ -203,6 +215,7 @@ lf_status lf__real_source_init(lf_real_source *source, lf_weights *weights, cons
     lf_status status = require_match(weights, quant, err);
     if (!status) status = collect_ignored(weights, quant, err);
     if (status) return status;
+    if (weights->plan.rank == 0) log_ignored(&weights->ledger);
     source->tensors = lf_realloc_array(NULL, LF_MAX(n_slice, 1), sizeof *source->tensors);
     if (!source->tensors) return lf_error_no_memory(err, n_slice * sizeof *source->tensors);
     for (size_t i = 0; i < n_slice; i++) {
