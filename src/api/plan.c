@@ -51,6 +51,7 @@ static lf_status fill_share(lf_share *share, const lf_model *model, lf_topology 
     if (status) return status;
     *share = share_of(&plan, &dims);
     if (ep > 1) share->experts = span_of(lf_range_balanced(outline->num_experts, ep, rank % ep));
+    if (pf->has_table && ep > 1) lf_rank_plan_deal_experts(&plan, &dims, ep, rank % ep);
     if (pf->has_table) return weigh_by_table(share, model, &plan, err);
     share->weight_bytes = lf_census_rank_bytes(&model->census, outline, topology, rank, LF_RESIDENCY_BF16);
     share->kv_bytes_per_token = lf_outline_kv_bytes(outline, lf_range_length(plan.kv_heads));

@@ -185,6 +185,7 @@ static lf_status build_plan(model_plan *m, const plan_args *args, const char *di
         rank_row *row = &m->rows[rank];
         status = lf_rank_plan_build(&row->plan, &m->dims, tp, rank % tp, err);
         row->experts = lf_range_balanced(m->outline.num_experts, ep, rank % ep);
+        if (m->has_table && ep > 1) lf_rank_plan_deal_experts(&row->plan, &m->dims, ep, rank % ep);
     }
     if (status) return status;
     return m->has_table ? weigh_by_table(m, err) : weigh_by_headers(m, dir, config, err);

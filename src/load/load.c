@@ -179,7 +179,9 @@ static lf_status build_plan(lf_weights *weights, const lf_load_args *args, lf_er
 {
     lf_status status = lf_rank_plan_build(&weights->plan, &weights->config, lf_comm_size(args->comm),
                                           lf_comm_rank(args->comm), err);
-    if (!status && args->deals_experts) lf_rank_plan_deal_experts(&weights->plan, &weights->config);
+    if (!status && args->deals_experts) {
+        lf_rank_plan_deal_experts(&weights->plan, &weights->config, weights->plan.n_rank, weights->plan.rank);
+    }
     return status;
 }
 

@@ -35,7 +35,7 @@ typedef struct lf_ledger {
     lf_load_format format;
     size_t n_parameter, n_tensor_used, n_quantized;
     uint64_t n_row;        // filled, of all parameters
-    uint64_t source_bytes; // of the stored tensors that were used, scales included, as far as this rank holds them
+    atomic_uint_fast64_t source_bytes; // read from stored tensors: counted where they are read, a scale once
     double seconds;
     lf_ignored_tensor *ignored; // OWNED
     size_t n_ignored;
@@ -95,6 +95,7 @@ typedef struct lf_real_source {
     lf_source base;
     const lf_logical_tensor **tensors; // OWNED array: the tensor of each slice
     lf_dequant_rounding rounding;
+    atomic_uint_fast64_t *source_bytes; // BORROWED: the ledger's
 } lf_real_source;
 
 // Finds the tensor of every parameter and completes the ledger's list of tensors without a use. Everything that

@@ -7,7 +7,6 @@
 // Every value passes a test for NaN and Inf: a model with one broken weight computes nothing but NaN, and says so only
 // long after.
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -69,12 +68,31 @@ static lf_status judge_values(const lf_tile *tile, lf_rect rect, const lf_logica
     return LF_OK;
 }
 
+static void count_read(const lf_real_source *source, const lf_logical_tensor *tensor, int64_t n_row, int64_t n_col)
+{
+    uint64_t bits = (uint64_t)lf_dtype_bits(tensor->weight->dtype) / (lf_logical_is_fp4(tensor) ? 2 : 1);
+    atomic_fetch_add_explicit(source->source_bytes, (uint64_t)n_row * (uint64_t)n_col * bits / 8, memory_order_relaxed);
+}
+
+// Of the scales that a rectangle needs: rows and columns of the blocks that it touches (see lf_logical_tensor).
+static uint64_t scale_bytes(const lf_logical_tensor *tensor, lf_rect rect)
+{
+    if (!tensor->scale) return 0;
+    int64_t chunk = tensor->chunk_rows, first = rect.row, last = rect.row + rect.n_row - 1;
+    int64_t of_chunk = lf_ceil_div(chunk, tensor->block_rows), n_row, n_col;
+    n_row = last / chunk * of_chunk + last % chunk / tensor->block_rows -
+            (first / chunk * of_chunk + first % chunk / tensor->block_rows) + 1;
+    n_col = (rect.col + rect.n_col - 1) / tensor->block_cols - rect.col / tensor->block_cols + 1;
+    return (uint64_t)(n_row * n_col) * (uint64_t)lf_dtype_bits(tensor->scale->dtype) / 8;
+}
+
 static lf_status real_matrix(const lf_source *base, size_t slice, lf_rect rect, lf_bf16 *scratch, lf_tile *out,
                              lf_error *err)
 {
     const lf_real_source *source = (const lf_real_source *)base;
     const lf_logical_tensor *tensor = source->tensors[slice];
     const lf_stored_tensor *weight = tensor->weight;
+    count_read(source, tensor, rect.n_row, rect.n_col);
     if (weight->dtype == LF_DTYPE_BF16 && (uintptr_t)weight->data % _Alignof(lf_bf16) == 0) {
         size_t n_col = (size_t)weight->shape[1];
         const lf_bf16 *data = (const lf_bf16 *)(const void *)weight->data;
@@ -96,6 +114,7 @@ static lf_status real_vector(const lf_source *base, size_t slice, int64_t row, i
     const lf_parameter *parameter = base->weights->slices.items[slice].parameter;
     lf_dequant_report report = {0};
     lf_rect rect = {row, 0, n_row, parameter->shape[1]};
+    count_read(source, tensor, n_row, parameter->shape[1]);
     if (parameter->rank == 1) rect = (lf_rect){0, row, 1, n_row}; // a vector is one row to lf_dequant
     lf_status status = lf_dequant_f32(tensor, rect, source->rounding, dst, (size_t)rect.n_col, &report, err);
     if (!status) status = judge(&report, tensor, err);
@@ -151,14 +170,6 @@ static void real_release(const lf_source *base, size_t slice, int64_t row, int64
     advise_rows(base, slice, row, n_row, MADV_DONTNEED);
 }
 
-// Bytes of a stored tensor that a slice reads, in proportion.
-static uint64_t share_of(const lf_slice *slice, uint64_t bytes)
-{
-    const int64_t *shape = slice->parameter->shape;
-    double part = (double)slice->rect.n_row * (double)slice->rect.n_col / ((double)shape[0] * (double)shape[1]);
-    return (uint64_t)ceil((double)bytes * part);
-}
-
 static lf_status require_match(const lf_weights *weights, const lf_quant *quant, lf_error *err)
 {
     lf_findings findings = LF_FINDINGS_INIT;
@@ -211,6 +222,7 @@ lf_status lf__real_source_init(lf_real_source *source, lf_weights *weights, cons
                  .release = real_release,
                  .weights = weights},
         .rounding = rounding,
+        .source_bytes = &weights->ledger.source_bytes,
     };
     lf_status status = require_match(weights, quant, err);
     if (!status) status = collect_ignored(weights, quant, err);
@@ -231,8 +243,7 @@ lf_status lf__real_source_init(lf_real_source *source, lf_weights *weights, cons
         if (slice->rect.n_row == 0 || slice->rect.n_col == 0) continue;
         weights->ledger.n_tensor_used += tensor->scale ? 2 : 1;
         weights->ledger.n_quantized += tensor->layout != LF_SCALE_NONE;
-        weights->ledger.source_bytes += share_of(slice, tensor->weight->bytes);
-        if (tensor->scale) weights->ledger.source_bytes += share_of(slice, tensor->scale->bytes);
+        weights->ledger.source_bytes += scale_bytes(tensor, slice->rect);
     }
     return LF_OK;
 }

@@ -11,7 +11,7 @@ lf_budget lf_budget_of(const lf_slices *slices, const lf_config *config, const l
     for (size_t i = 0; i < slices->count; i++) {
         const lf_slice *slice = &slices->items[i];
         uint64_t n_element = (uint64_t)slice->rect.n_row * (uint64_t)slice->rect.n_col;
-        budget.weight_bytes += n_element * (slice->parameter->rank == 1 ? f32_bytes : bf16_bytes);
+        budget.weight_bytes += n_element * (lf_slot_is_f32(slice->parameter->slot) ? f32_bytes : bf16_bytes);
     }
     uint64_t kv_heads = (uint64_t)lf_range_length(plan->kv_heads);
     budget.kv_bytes_per_token =

@@ -49,10 +49,10 @@ lf_status lf_rank_plan_build(lf_rank_plan *out, const lf_config *config, int64_t
     return LF_OK;
 }
 
-void lf_rank_plan_deal_experts(lf_rank_plan *plan, const lf_config *config)
+void lf_rank_plan_deal_experts(lf_rank_plan *plan, const lf_config *config, int64_t n_rank, int64_t rank)
 {
     if (config->num_experts == 0) return;
-    plan->experts = lf_range_balanced(config->num_experts, plan->n_rank, plan->rank);
+    plan->experts = lf_range_balanced(config->num_experts, n_rank, rank);
     plan->deals_experts = true;
 }
 

@@ -40,8 +40,9 @@ typedef struct lf_rank_plan {
 
 // LF_ERR_USAGE unless 1 <= n_rank <= LF_MAX_RANKS and 0 <= rank < n_rank.
 lf_status lf_rank_plan_build(lf_rank_plan *out, const lf_config *config, int64_t n_rank, int64_t rank, lf_error *err);
-// Expert parallelism for a plan: experts are dealt out in balanced ranges. No change for a dense model.
-void lf_rank_plan_deal_experts(lf_rank_plan *plan, const lf_config *config);
+// Expert parallelism for a plan: experts are dealt out whole, in balanced ranges, and this rank gets part `rank` of n_rank
+// (the engine deals to the ranks of tensor parallelism). No change for a dense model.
+void lf_rank_plan_deal_experts(lf_rank_plan *plan, const lf_config *config, int64_t n_rank, int64_t rank);
 // The KV head that a query head reads, both global.
 int64_t lf_plan_kv_head_of(const lf_config *config, int64_t query_head);
 // The owner of a KV head: the first rank that holds it. Sums over all KV heads count each head at its owner only.
@@ -69,7 +70,7 @@ lf_status lf_slices_build(lf_slices *out, const lf_parameters *parameters, const
 void lf_slices_fini(lf_slices *slices);
 lf_rect lf_slice_rect(const lf_parameter *parameter, const lf_config *config, const lf_rank_plan *plan);
 
-// Memory that a rank needs. Matrices are bf16, vectors float32, keys and values bf16; a device's own padding is not
+// Memory that a rank needs. Matrices are bf16, what lf_slot_is_f32() says float32, keys and values bf16; a device's own padding is not
 // counted.
 typedef struct lf_budget {
     uint64_t weight_bytes;

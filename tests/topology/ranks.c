@@ -83,6 +83,20 @@ size_t argmax_of(const float *row, size_t n)
     return best;
 }
 
+void for_each_shape(ranks *r, bool with_fp8, void (*run)(ranks *r, const shape *wanted, bool has_experts))
+{
+    static const int64_t heads[][2] = {{4, 4}, {8, 2}, {8, 1}, {6, 3}, {9, 3}, {10, 5}, {7, 7}, {48, 8}};
+    static const char *const model_types[] = {"qwen3", "qwen3_moe", "minimax_m2"};
+    for (size_t h = 0; h < LF_ARRAY_LENGTH(heads); h++) {
+        for (size_t type = 0; type < LF_ARRAY_LENGTH(model_types); type++) {
+            for (int fp8 = 0; fp8 <= with_fp8; fp8++) {
+                shape wanted = {model_types[type], heads[h][0], heads[h][1], fp8};
+                run(r, &wanted, type > 0);
+            }
+        }
+    }
+}
+
 void judge(ranks *r, bool is_so, const char *name, const char *what, double found, double limit)
 {
     if (is_so) {
@@ -98,7 +112,7 @@ static void run(ranks *r, const char *scenario)
     static const struct {
         const char *name;
         void (*run)(ranks *r);
-    } scenarios[] = {{"goldens", run_goldens}, {"matrix", run_matrix}, {"dummies", run_dummies}};
+    } scenarios[] = {{"goldens", run_goldens}, {"matrix", run_matrix}, {"dummies", run_dummies}, {"ledgers", run_ledgers}};
     size_t n_passed = r->n_passed, n_failed = r->n_failed, i = 0;
     while (i < LF_ARRAY_LENGTH(scenarios) && strcmp(scenario, scenarios[i].name) != 0) i++;
     if (i == LF_ARRAY_LENGTH(scenarios)) fail_msg("no scenario '%s'", scenario);

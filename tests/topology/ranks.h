@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "../engine/logits.h"
+#include "../support/shaped.h"
 
 typedef struct ranks {
     lf_comm *comm; // NULL: one rank
@@ -46,8 +47,12 @@ size_t argmax_of(const float *row, size_t n);
 // Counts; a failure is written to stderr with the name of the case.
 void judge(ranks *r, bool is_so, const char *name, const char *what, double found, double limit);
 
+// Runs every head shape of every architecture, in bf16 and with_fp8.
+void for_each_shape(ranks *r, bool with_fp8, void (*run)(ranks *r, const shape *wanted, bool has_experts));
+
 void run_goldens(ranks *r);
 void run_matrix(ranks *r);
 void run_dummies(ranks *r);
+void run_ledgers(ranks *r);
 
 #endif
