@@ -3,9 +3,10 @@
 // Opening, device memory, and the promise that no operator allocates: malloc and its family are counted at link time.
 #include "tests.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 
-static atomic_size_t n_allocation;
+static atomic_size_t n_allocation, n_mapping;
 
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t n, size_t bytes);
@@ -17,6 +18,7 @@ void *__wrap_calloc(size_t n, size_t bytes);
 void *__wrap_realloc(void *old, size_t bytes);
 void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
 void *__wrap_mmap(void *address, size_t bytes, int protection, int flags, int file, long offset);
+void *__wrap_mmap64(void *address, size_t bytes, int protection, int flags, int file, int64_t offset);
 
 static size_t fail_at; // 0: never; else the n-th allocation from now on fails
 
@@ -33,9 +35,21 @@ void *__wrap_aligned_alloc(size_t alignment, size_t bytes)
 {
     return refuse() ? NULL : __real_aligned_alloc(alignment, bytes);
 }
+static void *map(void *address, size_t bytes, int protection, int flags, int file, long offset)
+{
+    n_mapping++;
+    if (!refuse()) return __real_mmap(address, bytes, protection, flags, file, offset);
+    errno = ENOMEM;
+    return (void *)-1;
+}
 void *__wrap_mmap(void *address, size_t bytes, int protection, int flags, int file, long offset)
 {
-    return refuse() ? (void *)-1 : __real_mmap(address, bytes, protection, flags, file, offset);
+    return map(address, bytes, protection, flags, file, offset);
+}
+// What mmap is called with 64-bit file offsets, whatever the size of long.
+void *__wrap_mmap64(void *address, size_t bytes, int protection, int flags, int file, int64_t offset)
+{
+    return map(address, bytes, protection, flags, file, (long)offset);
 }
 
 static void memory_is_zero_and_aligned(void **state)
@@ -86,18 +100,20 @@ static void failed_allocations_leave_nothing_behind(void **state)
     lf_status rc = LF_ERR_BUG;
     for (size_t n = 1; rc; n++) {
         lf_device *device = NULL;
-        lf_weight *weight = NULL;
+        lf_weight *weight = NULL, *shared = NULL;
         lf_device_options options = {.n_thread = 2, .max_n_tok = 600, .max_vocab = 300000, .max_length = 4096};
         lf_error err = {0};
         fail_at = n;
         rc = lf_device_cpu_open(&device, &options, &err);
         if (!rc) rc = device->ops->weight_create(device, 100, 100, &weight, &err);
+        if (!rc) rc = device->ops->weight_create(device, 300, 300, &shared, &err);
         bool reached = fail_at == 0;
         fail_at = 0;
         if (rc) assert_int_equal(rc, LF_ERR_NO_MEMORY);
         // A failure that only a message suffers from (reading /proc) may pass.
         if (!rc && reached) rc = LF_ERR_BUG;
         if (weight) device->ops->weight_free(device, weight);
+        if (shared) device->ops->weight_free(device, shared);
         if (device) device->ops->close(device);
         assert_true(n < 100);
     }
@@ -107,6 +123,39 @@ typedef struct expert_weights {
     const lf_weight *gate_up[4], *down[4]; // [128, 128] and [128, 64]
     lf_dptr scratch;
 } expert_weights;
+
+// Matrices of the size of experts share mappings: they keep apart, and go in any order.
+static void weights_share_mappings(void **state)
+{
+    enum { WEIGHTS = 60, ROWS = 300, COLUMNS = 2000 }; // 1.3 MB each
+    test_random random = {2};
+    const struct lf_device_ops *ops = test_device()->ops;
+    lf_weight *weights[WEIGHTS];
+    lf_dptr rows[WEIGHTS], y = reserve(ROWS * COLUMNS * 2);
+    int32_t ids[ROWS];
+    for (int i = 0; i < ROWS; i++) ids[i] = i;
+    for (int i = 0; i < WEIGHTS; i++) rows[i] = test_random_bf16(&random, ROWS * COLUMNS, 1);
+    size_t before = n_mapping;
+    for (int i = 0; i < WEIGHTS; i++) weights[i] = test_weight(rows[i].address, ROWS, COLUMNS);
+    assert_in_range(n_mapping - before, 1, 4); // and one for activations
+    for (int i = 0; i < WEIGHTS; i++) {
+        lf_embed_args args = {
+            .weight = weights[i], .ids = {ids}, .y = y, .y_stride = COLUMNS, .n_tok = ROWS, .d = COLUMNS};
+        assert_int_equal(ops->embed(test_device(), &args, NULL), LF_OK);
+        assert_memory_equal(y.address, rows[i].address, ROWS * COLUMNS * 2);
+    }
+    for (int i = 0; i < WEIGHTS; i++) {
+        ops->weight_free(test_device(), weights[i * 7 % WEIGHTS]);
+        release(rows[i]);
+    }
+    lf_weight *fresh = NULL; // zero again, though memory came back
+    assert_int_equal(ops->weight_create(test_device(), ROWS, COLUMNS, &fresh, NULL), LF_OK);
+    lf_embed_args args = {.weight = fresh, .ids = {ids}, .y = y, .y_stride = COLUMNS, .n_tok = ROWS, .d = COLUMNS};
+    assert_int_equal(ops->embed(test_device(), &args, NULL), LF_OK);
+    for (size_t i = 0; i < ROWS * COLUMNS; i++) assert_int_equal(((lf_bf16 *)y.address)[i], 0);
+    ops->weight_free(test_device(), fresh);
+    release(y);
+}
 
 // A step of everything with shapes that take every path; run once to wake the threads, then counted.
 static void step(lf_dptr x, lf_dptr y, lf_dptr cache, const lf_weight *weight, const expert_weights *experts,
@@ -246,6 +295,7 @@ int test_memory(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_zero_and_aligned), cmocka_unit_test(absurd_sizes_are_refused),
         cmocka_unit_test(describes_itself),           cmocka_unit_test(failed_allocations_leave_nothing_behind),
+        cmocka_unit_test(weights_share_mappings),
         cmocka_unit_test(operators_do_not_allocate),
     };
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);

@@ -36,10 +36,25 @@ typedef struct lf_pages {
 lf_status lf__pages_map(lf_pages *out, size_t bytes, lf_error *err);
 void lf__pages_unmap(lf_pages *pages);
 
+// A mapping that blocks share: each would waste a part of its last huge page, and a model of many experts has more of
+// them than a process may have mappings. It lives as long as one of its blocks.
+typedef struct lf_chunk {
+    lf_pages pages;
+    size_t used, n_block;
+} lf_chunk;
+enum { LF_CHUNK_BYTES = 64 << 20, LF_CHUNK_FEWEST = 64 << 10, LF_CHUNK_MOST = LF_CHUNK_BYTES / 4 };
+
+// A block of LF_CHUNK_FEWEST to LF_CHUNK_MOST zeroed bytes, on a page of its own, in *current or in the new chunk that
+// takes its place.
+lf_status lf__chunk_take(lf_chunk **current, size_t bytes, void **out, lf_error *err);
+// Gives a block of `chunk` back, which ends the chunk when it was the last.
+void lf__chunk_give(lf_chunk **current, lf_chunk *chunk);
+
 // The matrix [n_row, n_col]: panels of 64 rows, one after the other (kernels.h).
 struct lf_weight {
     const lf_cpu_kernels *kernels; // BORROWED from the device
     lf_pages pages;
+    lf_chunk *chunk; // that pages.address is in; NULL: pages are its own
     size_t n_row, n_col;
     size_t n_panel, n_pair; // ceil(n_row / 64); pairs of columns of a panel, n_col padded to whole column groups
 };
@@ -84,6 +99,7 @@ typedef struct lf_cpu_device {
     lf_device_options options;
     char description[256];
     uint64_t memory_bytes;
+    lf_chunk *weights_chunk;  // that the next weight may go into; owned by the weights in it
     lf_pages threads_pages;   // lf_thread_scratch [n_thread]
     lf_pages tiles_pages;     // lf_attention_tile [max_n_tok]
     lf_pages parts_pages;     // what an operator keeps between its loops: partial softmaxes, logits of experts

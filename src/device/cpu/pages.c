@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { HUGE_PAGE = 2 << 20, SMALL_BLOCK = 1 << 20 };
+enum { HUGE_PAGE = 2 << 20, SMALL_PAGE = 4096, SMALL_BLOCK = 1 << 20 };
 
 lf_status lf__pages_map(lf_pages *out, size_t bytes, lf_error *err)
 {
@@ -47,4 +47,32 @@ void lf__pages_unmap(lf_pages *pages)
         free(pages->address);
     }
     *pages = (lf_pages){0};
+}
+
+lf_status lf__chunk_take(lf_chunk **current, size_t bytes, void **out, lf_error *err)
+{
+    assert(bytes <= LF_CHUNK_MOST);
+    size_t padded = (bytes + SMALL_PAGE - 1) / SMALL_PAGE * SMALL_PAGE;
+    if (!*current || LF_CHUNK_BYTES - (*current)->used < padded) {
+        lf_chunk *chunk = calloc(1, sizeof *chunk);
+        if (!chunk) return lf_error_no_memory(err, sizeof *chunk);
+        lf_status rc = lf__pages_map(&chunk->pages, LF_CHUNK_BYTES, err);
+        if (rc) {
+            free(chunk);
+            return rc;
+        }
+        *current = chunk;
+    }
+    *out = (char *)(*current)->pages.address + (*current)->used;
+    (*current)->used += padded;
+    (*current)->n_block++;
+    return LF_OK;
+}
+
+void lf__chunk_give(lf_chunk **current, lf_chunk *chunk)
+{
+    if (--chunk->n_block > 0) return;
+    if (*current == chunk) *current = NULL;
+    lf__pages_unmap(&chunk->pages);
+    free(chunk);
 }

@@ -9,6 +9,18 @@
 
 #include "base/par.h"
 
+static lf_status map_weight(lf_cpu_device *cpu, lf_weight *weight, lf_error *err)
+{
+    size_t bytes;
+    if (!lf_mul_size(weight->n_panel * LF_PANEL_PAIR * sizeof(lf_bf16), weight->n_pair, &bytes)) {
+        return lf_error_no_memory(err, 0);
+    }
+    if (bytes < LF_CHUNK_FEWEST || bytes > LF_CHUNK_MOST) return lf__pages_map(&weight->pages, bytes, err);
+    lf_status rc = lf__chunk_take(&cpu->weights_chunk, bytes, &weight->pages.address, err);
+    if (!rc) weight->chunk = cpu->weights_chunk;
+    return rc;
+}
+
 lf_status lf__cpu_weight_create(lf_device *device, int64_t n_row, int64_t n_col, lf_weight **out, lf_error *err)
 {
     if (n_row <= 0 || n_col <= 0 || n_row > INT32_MAX || n_col > INT32_MAX) {
@@ -22,13 +34,7 @@ lf_status lf__cpu_weight_create(lf_device *device, int64_t n_row, int64_t n_col,
     weight->n_col = (size_t)n_col;
     weight->n_panel = (size_t)lf_ceil_div(n_row, LF_PANEL_ROWS);
     weight->n_pair = (size_t)lf_ceil_div(n_col, LF_WEIGHT_COLUMN_GROUP) * (LF_WEIGHT_COLUMN_GROUP / 2);
-    size_t bytes;
-    lf_status rc;
-    if (!lf_mul_size(weight->n_panel * LF_PANEL_PAIR * sizeof(lf_bf16), weight->n_pair, &bytes)) {
-        rc = lf_error_no_memory(err, 0);
-    } else {
-        rc = lf__pages_map(&weight->pages, bytes, err);
-    }
+    lf_status rc = map_weight(lf__cpu(device), weight, err);
     if (!rc) rc = lf__cpu_linear_reserve(lf__cpu(device), weight->n_pair, err);
     if (rc) {
         lf__cpu_weight_free(device, weight);
@@ -41,7 +47,11 @@ lf_status lf__cpu_weight_create(lf_device *device, int64_t n_row, int64_t n_col,
 void lf__cpu_weight_free(lf_device *device, lf_weight *weight)
 {
     if (!weight) return;
-    lf__pages_unmap(&weight->pages);
+    if (weight->chunk) {
+        lf__chunk_give(&lf__cpu(device)->weights_chunk, weight->chunk);
+    } else {
+        lf__pages_unmap(&weight->pages);
+    }
     free(weight);
 }
 
