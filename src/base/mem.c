@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Aligned blocks and growing arrays on top of the C library's allocator.
+// Aligned blocks and growing arrays on top of the C library's allocator; how much memory there is.
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void *lf_aligned_alloc(size_t bytes)
 {
@@ -39,4 +41,35 @@ bool lf_array_grow(void **array, size_t *capacity, size_t need, size_t element_b
     *array = moved;
     *capacity = grown;
     return true;
+}
+
+// The number in a one-line file such as memory.max; false when it is absent or says "max".
+static bool read_number(const char *path, const char *before, uint64_t *out)
+{
+    FILE *file = fopen(path, "re");
+    if (!file) return false;
+    char line[256];
+    bool found = false;
+    while (!found && fgets(line, sizeof line, file)) {
+        size_t skip = strlen(before);
+        unsigned long long value;
+        if (strncmp(line, before, skip) == 0 && sscanf(line + skip, "%llu", &value) == 1) {
+            *out = value;
+            found = true;
+        }
+    }
+    fclose(file);
+    return found;
+}
+
+uint64_t lf_mem_available(void)
+{
+    uint64_t available, limit;
+    if (read_number("/proc/meminfo", "MemAvailable:", &available)) {
+        available *= 1024;
+    } else {
+        available = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    }
+    if (read_number("/sys/fs/cgroup/memory.max", "", &limit) && limit < available) return limit;
+    return available;
 }

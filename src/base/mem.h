@@ -45,4 +45,7 @@ void *lf_realloc_array(void *old, size_t n, size_t element_bytes);
 // Grows *capacity (elements) to at least `need`, by half at a time; *array is reallocated. false when memory is gone.
 bool lf_array_grow(void **array, size_t *capacity, size_t need, size_t element_bytes);
 
+// Bytes that can be taken without pushing anything out: what the system calls available, or the control group's limit.
+uint64_t lf_mem_available(void);
+
 #endif

@@ -227,6 +227,7 @@ void lf_engine_close(lf_engine *engine)
 
 const lf_config *lf_engine_config(const lf_engine *engine) { return &engine->config; }
 void lf_engine_describe(const lf_engine *engine, lf_engine_info *out) { *out = engine->info; }
+const lf_rank_info *lf_engine_ranks(const lf_engine *engine) { return engine->ranks; }
 json_t *lf_engine_ledger(const lf_engine *engine) { return lf_weights_ledger(engine->weights); }
 
 // ---- requests ----

@@ -79,6 +79,14 @@ typedef struct lf_engine_info {
     double lm_head_flop_per_row;
 } lf_engine_info;
 
+// One rank's part, for the report. Plain data: ranks send it to rank 0.
+typedef struct lf_rank_info {
+    char host[64];
+    uint64_t weight_bytes, kv_cache_bytes; // on its device
+    uint64_t bytes_read;                   // of the checkpoint; 0 for dummy weights
+    double load_seconds;
+} lf_rank_info;
+
 // Checks, loads and starts the engine thread. Refuses a checkpoint with findings of severity error (LF_ERR_FINDINGS).
 lf_status lf_engine_open(lf_engine **out, const lf_engine_options *options, lf_error *err);
 // Cancels what runs, stops the thread and frees everything. NULL is accepted. With several ranks, the others stop too.
@@ -90,6 +98,8 @@ lf_status lf_engine_follow(const lf_engine_options *options, lf_engine_info *inf
 const lf_config *lf_engine_config(const lf_engine *engine);
 void lf_engine_describe(const lf_engine *engine, lf_engine_info *out);
 json_t *lf_engine_ledger(const lf_engine *engine); // new reference; see lf_weights_ledger
+// Of all ranks, lf_engine_info.tensor_parallel_size of them. VALID while the engine is.
+const lf_rank_info *lf_engine_ranks(const lf_engine *engine);
 
 typedef struct lf_logit_bias {
     int32_t token;

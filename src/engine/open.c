@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -422,6 +423,29 @@ static lf_status warm_up(lf_engine *engine, lf_error *err)
     return status ? status : engine->device->ops->synchronize(engine->device, err);
 }
 
+// Every rank tells rank 0 what it holds.
+static lf_status gather_ranks(lf_engine *engine, lf_error *err)
+{
+    lf_comm *comm = engine->options.comm;
+    size_t n_rank = (size_t)lf_comm_size(comm);
+    const lf_engine_info *info = &engine->info;
+    lf_rank_info own;
+    memset(&own, 0, sizeof own); // its padding is sent, too
+    gethostname(own.host, sizeof own.host - 1);
+    own.weight_bytes = info->weight_bytes;
+    own.kv_cache_bytes = info->kv_cache_bytes;
+    own.bytes_read = lf_weights_bytes_read(engine->weights);
+    own.load_seconds = info->load_seconds;
+    size_t *part = calloc(n_rank, sizeof *part);
+    engine->ranks = calloc(n_rank, sizeof *engine->ranks);
+    lf_status status = part && engine->ranks ? LF_OK : lf_error_no_memory(err, 0);
+    status = lf_comm_agree(comm, status, err);
+    for (size_t r = 0; !status && r < n_rank; r++) part[r] = sizeof own;
+    if (!status) status = lf_comm_gather(comm, &own, part, engine->ranks, err);
+    free(part);
+    return status;
+}
+
 // Ranks agree after each part that can fail on one of them alone, so that all give up for one reason.
 lf_status lf__engine_build(lf_engine *engine, lf_error *err)
 {
@@ -446,6 +470,7 @@ lf_status lf__engine_build(lf_engine *engine, lf_error *err)
     status = make_buffers(engine, memory_bytes, err);
     status = lf_comm_agree(comm, status, err);
     if (!status) status = warm_up(engine, err);
+    if (!status) status = gather_ranks(engine, err);
     if (status) return status;
     if (engine->trace.on_rows) engine->forward.trace = &engine->trace; // from now on: the warm-up is nobody's
     lf_log(LF_LOG_INFO, "init engine (create kv cache, warmup model) took %.2f seconds",
@@ -468,4 +493,6 @@ void lf__engine_tear_down(lf_engine *engine)
     engine->device = NULL;
     free(engine->part_bytes);
     engine->part_bytes = NULL;
+    free(engine->ranks);
+    engine->ranks = NULL;
 }

@@ -41,6 +41,8 @@ lf_status lf__ledger_verify(const lf_weights *weights, lf_error *err)
     return LF_OK;
 }
 
+uint64_t lf_weights_bytes_read(const lf_weights *weights) { return weights->ledger.source_bytes; }
+
 json_t *lf_weights_ledger(const lf_weights *weights)
 {
     const lf_ledger *ledger = &weights->ledger;

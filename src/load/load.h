@@ -54,6 +54,8 @@ const lf_rank_plan *lf_weights_plan(const lf_weights *weights);
 
 // Device bytes of all matrices and vectors.
 uint64_t lf_weights_bytes(const lf_weights *weights);
+// Bytes of the checkpoint that this rank has read; 0 for dummy weights.
+uint64_t lf_weights_bytes_read(const lf_weights *weights);
 // Device bytes of this rank's experts.
 uint64_t lf_weights_expert_bytes(const lf_weights *weights);
 // The ledger as JSON (a new reference): counts, load format, seconds, bytes read, tensors skipped (of layers that

@@ -105,38 +105,6 @@ static const struct lf_device_ops operators = {
     .sample = lf__cpu_sample,
 };
 
-// The number in a one-line file such as memory.max; false when it is absent or says "max".
-static bool read_number(const char *path, const char *before, uint64_t *out)
-{
-    FILE *file = fopen(path, "re");
-    if (!file) return false;
-    char line[256];
-    bool found = false;
-    while (!found && fgets(line, sizeof line, file)) {
-        size_t skip = strlen(before);
-        unsigned long long value;
-        if (strncmp(line, before, skip) == 0 && sscanf(line + skip, "%llu", &value) == 1) {
-            *out = value;
-            found = true;
-        }
-    }
-    fclose(file);
-    return found;
-}
-
-// Memory that can be taken without pushing anything out: what the system calls available, or the control group's limit.
-static uint64_t available_memory(void)
-{
-    uint64_t available, limit;
-    if (read_number("/proc/meminfo", "MemAvailable:", &available)) {
-        available *= 1024;
-    } else {
-        available = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    }
-    if (read_number("/sys/fs/cgroup/memory.max", "", &limit) && limit < available) return limit;
-    return available;
-}
-
 static void processor_name(char *out, size_t bytes)
 {
     snprintf(out, bytes, "unknown processor");
@@ -183,7 +151,7 @@ lf_status lf_device_cpu_open(lf_device **out, const lf_device_options *options, 
     cpu->isa = lf_cpu_isa_best();
     lf_cpu_kernels_choose(&cpu->kernels, cpu->isa);
     cpu->has_matrix_unit = cpu->kernels.multiply_blocks != lf_multiply_blocks__ref;
-    cpu->memory_bytes = available_memory();
+    cpu->memory_bytes = lf_mem_available();
     lf_status rc = map_scratch(cpu, err);
     if (rc) {
         close_device(&cpu->base);
