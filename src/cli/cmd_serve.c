@@ -153,10 +153,25 @@ static lf_status watch_wait(signal_watch *watch, lf_comm *comm, lf_error *err)
 
 // ---- ready ----
 
+static json_t *ranks_json(const lf_session *session)
+{
+    const lf_rank_info *ranks = lf_engine_ranks(session->engine);
+    json_t *list = json_array();
+    for (int64_t r = 0; r < session->info.tensor_parallel_size; r++) {
+        json_array_append_new(list, json_pack("{s:o, s:I, s:I, s:I, s:f}", "host", lf_json_lossy_string(ranks[r].host),
+                                              "weight_bytes", (json_int_t)ranks[r].weight_bytes, "kv_cache_bytes",
+                                              (json_int_t)ranks[r].kv_cache_bytes, "bytes_read",
+                                              (json_int_t)ranks[r].bytes_read, "load_seconds", ranks[r].load_seconds));
+    }
+    return list;
+}
+
 static json_t *engine_json(const lf_session *session)
 {
     const lf_engine_info *info = &session->info;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s}", "max_model_len", (json_int_t)info->max_model_len,
+    return json_pack("{s:I, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s}", "tensor_parallel_size",
+                     (json_int_t)info->tensor_parallel_size, "expert_parallel", info->is_expert_parallel, "ranks",
+                     ranks_json(session), "max_model_len", (json_int_t)info->max_model_len,
                      "max_num_seqs", (json_int_t)info->max_num_seqs, "max_num_batched_tokens",
                      (json_int_t)info->max_num_batched_tokens, "block_size", (json_int_t)info->block_size, "n_kv_block",
                      (json_int_t)info->n_kv_block, "weight_bytes", (json_int_t)info->weight_bytes, "kv_cache_bytes",

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "cli/ranks.h"
 #include "cli/verbs.h"
 #include "verify/verify.h"
 
@@ -16,10 +17,10 @@ typedef struct verify_args {
     const char *output_dir;
     const char *recheck;
     const char *probes;
-    int64_t max_model_len;
+    int64_t max_model_len, tensor_parallel_size;
     double ready_timeout;
     double request_timeout;
-    bool hash_data;
+    bool hash_data, enable_expert_parallel, compare_single_rank;
     bool json;
 } verify_args;
 
@@ -54,6 +55,22 @@ static const lf_opt verify_opts[] = {
      .metavar = "REPORT",
      .help = "check a report.json again (with MODEL: that it is this checkpoint's)",
      .offset = offsetof(verify_args, recheck)},
+    {.name = "tensor-parallel-size",
+     .alias = "-tp",
+     .kind = LF_OPT_INT,
+     .metavar = "N",
+     .help = "ranks of the servers (default 1)",
+     .offset = offsetof(verify_args, tensor_parallel_size),
+     .min = 1,
+     .max = LF_RANKS_MAX},
+    {.name = "enable-expert-parallel",
+     .kind = LF_OPT_FLAG,
+     .help = "experts are dealt out whole to the ranks",
+     .offset = offsetof(verify_args, enable_expert_parallel)},
+    {.name = "compare-single-rank",
+     .kind = LF_OPT_FLAG,
+     .help = "compare layers and logits of the ranks with those of one rank; sign-off then needs it",
+     .offset = offsetof(verify_args, compare_single_rank)},
     {.name = "max-model-len",
      .kind = LF_OPT_SIZE,
      .metavar = "N",
@@ -141,6 +158,9 @@ static int run_verify(const lf_verb *verb, int argc, char **argv)
         .hf_overrides = args.hf_overrides,
         .output_dir = args.output_dir,
         .program = program,
+        .tensor_parallel_size = args.tensor_parallel_size,
+        .enable_expert_parallel = args.enable_expert_parallel,
+        .compare_single_rank = args.compare_single_rank,
         .dummy_only = strcmp(args.load_format, "dummy") == 0,
         .hash_data = args.hash_data,
         .probes_path = args.probes,

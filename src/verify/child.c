@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A server of ours as a child process. Readiness is the file that the server writes after a real warm-up generation,
+// Our own program as a child process: a server, or one run. Readiness is the file that the server writes after a real warm-up generation,
 // not an open port: servers that listen and crash at the first request are one of the things that a bring-up must
 // catch.
 #include <errno.h>
@@ -44,36 +44,64 @@ static void last_line(const char *log_path, char *dst, size_t dst_bytes)
     free(text);
 }
 
-static lf_status spawn_server(lf__child *child, const lf__child_args *args, lf_error *err)
+// Starts the program with its output in the log.
+static lf_status spawn(pid_t *out, const char *const *argv, const char *log_path, lf_error *err)
 {
-    char max_model_len[32];
-    snprintf(max_model_len, sizeof max_model_len, "%lld", (long long)args->max_model_len);
-    const char *argv[24] = {args->program, "serve",         args->model_dir,   "--host",       "127.0.0.1",      "--port",
-                            "0",           "--load-format", args->load_format, "--ready-file", child->ready_path};
-    size_t n = 11;
-    if (args->max_model_len > 0) {
-        argv[n++] = "--max-model-len";
-        argv[n++] = max_model_len;
-    }
-    if (args->hf_overrides) {
-        argv[n++] = "--hf-overrides";
-        argv[n++] = args->hf_overrides;
-    }
-    argv[n] = NULL;
     posix_spawn_file_actions_t actions;
     if (posix_spawn_file_actions_init(&actions) != 0) return lf_error_no_memory(err, 0);
     int failure = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     if (!failure) {
-        failure = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, child->log_path,
-                                                   O_WRONLY | O_CREAT | O_TRUNC, 0644);
+        failure =
+            posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, log_path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
     }
     if (!failure) failure = posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-    pid_t pid = 0;
-    if (!failure) failure = posix_spawn(&pid, args->program, &actions, NULL, (char *const *)(uintptr_t)argv, environ);
+    if (!failure) failure = posix_spawn(out, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ);
     posix_spawn_file_actions_destroy(&actions);
-    if (failure) return lf_error_errno(err, failure, "cannot start %s serve", args->program);
-    child->pid = pid;
-    return LF_OK;
+    return failure ? lf_error_errno(err, failure, "cannot start %s %s", argv[0], argv[1]) : LF_OK;
+}
+
+// A command line: flags whose value is not there (0, NULL) are left out.
+enum { MAX_ARGUMENT = 40 };
+typedef struct command {
+    const char *items[MAX_ARGUMENT + 1]; // BORROWED, NULL-terminated
+    size_t count;
+    char numbers[4][24];
+    size_t n_number;
+} command;
+
+static void add(command *c, const char *item) { c->items[c->count++] = item; }
+
+static void add_text(command *c, const char *flag, const char *value)
+{
+    if (!value) return;
+    add(c, flag);
+    add(c, value);
+}
+
+static void add_number(command *c, const char *flag, int64_t value)
+{
+    if (value <= 0) return;
+    char *digits = c->numbers[c->n_number++];
+    snprintf(digits, sizeof c->numbers[0], "%lld", (long long)value);
+    add_text(c, flag, digits);
+}
+
+// What a server and a run have in common.
+static void add_model(command *c, const lf__child_args *args)
+{
+    add_text(c, "--load-format", args->load_format);
+    add_text(c, "--hf-overrides", args->hf_overrides);
+    add_number(c, "--max-model-len", args->max_model_len);
+    if (args->tensor_parallel_size > 1) add_number(c, "--tensor-parallel-size", args->tensor_parallel_size);
+    if (args->enable_expert_parallel) add(c, "--enable-expert-parallel");
+}
+
+static lf_status spawn_server(lf__child *child, const lf__child_args *args, lf_error *err)
+{
+    command c = {.items = {args->program, "serve", args->model_dir, "--host", "127.0.0.1", "--port", "0"}, .count = 7};
+    add_text(&c, "--ready-file", child->ready_path);
+    add_model(&c, args);
+    return spawn(&child->pid, c.items, child->log_path, err);
 }
 
 // How a finished process ended, in words.
@@ -151,6 +179,40 @@ void lf__child_stop(lf__child *child, bool *clean)
         sleep_ms(5);
     }
     child->pid = 0;
+}
+
+lf_status lf__child_run(const lf__child_args *args, const lf__run_args *run, lf_error *err)
+{
+    char line[400], ending[64];
+    pid_t pid = 0;
+    int wait_status = 0;
+    char *log_path = lf_path_join(args->output_dir, args->log_name);
+    if (!log_path) return lf_error_no_memory(err, 0);
+    command c = {.items = {args->program, "run", args->model_dir, "--raw", "--ignore-eos"}, .count = 5};
+    add_text(&c, "--prompt", run->prompt);
+    add_text(&c, "--temperature", "0");
+    add_text(&c, "--generation-config", "vllm");
+    add_number(&c, "--max-tokens", run->max_tokens);
+    add_text(&c, "--trace-layers", run->trace_path);
+    add_model(&c, args);
+    lf_status status = spawn(&pid, c.items, log_path, err);
+    int64_t deadline_ns = lf_now_ns() + (int64_t)(args->ready_timeout_s * 1e9);
+    while (!status && waitpid(pid, &wait_status, WNOHANG) == 0) {
+        if (lf_now_ns() > deadline_ns) {
+            kill(pid, SIGKILL);
+            waitpid(pid, &wait_status, 0);
+            status = lf_error_set(err, LF_ERR_DEVICE, "the run took more than %.0f s", args->ready_timeout_s);
+        } else {
+            sleep_ms(5);
+        }
+    }
+    if (!status && (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0)) {
+        last_line(log_path, line, sizeof line);
+        describe_exit(wait_status, ending, sizeof ending);
+        status = lf_error_set(err, LF_ERR_DEVICE, "the run failed (%s): %s", ending, line[0] ? line : "it said nothing");
+    }
+    free(log_path);
+    return status;
 }
 
 void lf__child_fini(lf__child *child)

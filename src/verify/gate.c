@@ -46,6 +46,8 @@ static bool step_start(gate *g)
         .model_dir = options->model_dir,
         .load_format = g->args->is_real ? "auto" : "dummy",
         .hf_overrides = options->hf_overrides,
+        .tensor_parallel_size = options->tensor_parallel_size,
+        .enable_expert_parallel = options->enable_expert_parallel,
         .output_dir = options->output_dir,
         .log_name = g->log_name,
         .max_model_len = options->max_model_len,
@@ -248,7 +250,7 @@ static void step_finite(gate *g)
 static void step_image(gate *g)
 {
     lf__step_result result = {.status = LF_STEP_NOT_APPLICABLE, .detail = "a text-only architecture"};
-    if (g->args->has_vision) {
+    if (g->args->model->has_vision) {
         result.status = LF_STEP_SKIPPED;
         DETAIL(&result, "the checkpoint has a vision part; image requests are not supported yet");
     }
@@ -352,6 +354,14 @@ static void step_stop(gate *g)
     finish(g, "stop", &result);
 }
 
+// After the server has ended: its memory is needed.
+static void step_single_rank(gate *g)
+{
+    lf__step_result result = {.status = LF_STEP_FAILED};
+    lf__single_rank(&result, g->args->options, g->args->model, g->args->is_real);
+    finish(g, "single_rank", &result);
+}
+
 void lf__gate_skip(lf__steps *steps, const char *gate_name, const char *reason)
 {
     size_t n_row;
@@ -379,6 +389,7 @@ void lf__gate_run(lf__steps *steps, const lf__gate_args *args)
         if (args->is_real) step_repeat(&g);
         step_probes(&g);
         step_stop(&g);
+        step_single_rank(&g);
     } else {
         char reason[64];
         snprintf(reason, sizeof reason, "%s.start failed", g.name);

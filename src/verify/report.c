@@ -114,6 +114,72 @@ static void put_findings(lf_buf *out, const json_t *steps)
     }
 }
 
+static void put_range(lf_buf *out, const json_t *range)
+{
+    json_int_t begin = json_integer_value(json_array_get(range, 0)), end = json_integer_value(json_array_get(range, 1));
+    if (begin == end) {
+        lf_buf_puts(out, "none | ");
+    } else if (begin + 1 == end) {
+        lf_buf_printf(out, "%lld | ", (long long)begin);
+    } else {
+        lf_buf_printf(out, "%lld-%lld | ", (long long)begin, (long long)end - 1);
+    }
+}
+
+static void put_mib(lf_buf *out, const json_t *rank, const char *key)
+{
+    const json_t *bytes = json_object_get(rank, key);
+    if (bytes)
+        lf_buf_printf(out, "%.2f | ", (double)json_integer_value(bytes) / (1024.0 * 1024.0));
+    else
+        lf_buf_puts(out, "? | ");
+}
+
+static void put_rank(lf_buf *out, const json_t *rank)
+{
+    lf_buf_printf(out, "| %lld | ", (long long)json_integer_value(json_object_get(rank, "rank")));
+    put_cell(out, text_of(rank, "host"));
+    lf_buf_puts(out, " | ");
+    put_range(out, json_object_get(rank, "query_heads"));
+    put_range(out, json_object_get(rank, "kv_heads"));
+    if (json_is_array(json_object_get(rank, "experts")))
+        put_range(out, json_object_get(rank, "experts"));
+    else
+        lf_buf_puts(out, "| ");
+    put_mib(out, rank, "weight_bytes");
+    put_mib(out, rank, "kv_cache_bytes");
+    put_mib(out, rank, "bytes_read");
+    lf_buf_puts(out, "\n");
+}
+
+// One rank is said in a line.
+static void put_topology(lf_buf *out, const json_t *topology)
+{
+    size_t i;
+    json_t *item;
+    const json_t *ranks = json_object_get(topology, "ranks");
+    if (!topology) return;
+    lf_buf_printf(out, "\n## Ranks\n\nTensor-parallel size %lld, %s; %zu host%s.\n",
+                  (long long)json_integer_value(json_object_get(topology, "tensor_parallel_size")),
+                  json_is_true(json_object_get(topology, "expert_parallel")) ? "experts dealt out whole"
+                  : json_is_true(json_object_get(topology, "expert_parallel_not_applicable"))
+                      ? "expert parallelism not applicable (a dense model)"
+                      : "no expert parallelism",
+                  json_array_size(json_object_get(topology, "hosts")),
+                  json_array_size(json_object_get(topology, "hosts")) == 1 ? "" : "s");
+    json_array_foreach(json_object_get(topology, "replicated_kv_heads"), i, item)
+    {
+        lf_buf_printf(out, "%s KV head %lld on ranks %lld-%lld", i ? "," : "\nReplicated:",
+                      (long long)json_integer_value(json_object_get(item, "kv_head")),
+                      (long long)json_integer_value(json_object_get(item, "first_rank")),
+                      (long long)json_integer_value(json_object_get(item, "last_rank")));
+    }
+    if (json_array_size(json_object_get(topology, "replicated_kv_heads"))) lf_buf_puts(out, ".\n");
+    lf_buf_puts(out, "\n| rank | host | query heads | KV heads | experts | weights, MiB | KV cache, MiB | read, MiB |\n"
+                     "| ---: | --- | --- | --- | --- | ---: | ---: | ---: |\n");
+    json_array_foreach(ranks, i, item) put_rank(out, item);
+}
+
 static void put_overrides(lf_buf *out, const json_t *report)
 {
     const json_t *overrides = json_object_get(report, "hf_overrides");
@@ -145,6 +211,7 @@ static void render_markdown(lf_buf *out, const json_t *report)
                   text_of(fingerprint, "checkpoint"),
                   json_is_string(json_object_get(fingerprint, "data")) ? "yes" : "no",
                   text_of(report, "landfall_version"), text_of(report, "device"), text_of(report, "created"));
+    put_topology(out, json_object_get(report, "topology"));
     put_steps(out, steps);
     put_proof(out, json_object_get(report, "proof"));
     put_answers(out, steps);

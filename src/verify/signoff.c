@@ -64,6 +64,7 @@ static const claim claims[] = {
     {"the real bytes load: no read, format or memory error", {NULL}, {"real.start", "real.ledger"}},
     {"greedy answers repeat", {NULL}, {"real.repeat"}},
     {"answers are right", {NULL}, {"real.answer"}},
+    {"several ranks compute what one does", {"dummy.single_rank"}, {"real.single_rank"}},
     {"the server stops cleanly", {"dummy.stop"}, {"real.stop"}},
 };
 

@@ -22,6 +22,7 @@ static const lf__step_row step_rows[] = {
     {"dummy.finite", "dummy", "logits are finite", true, false},
     {"dummy.control", "dummy", "dummy weights fail the probes, so a right answer means something", false, true},
     {"dummy.stop", "dummy", "the server stops when told to", true, false},
+    {"dummy.single_rank", "dummy", "the ranks give the logits of one rank", true, true},
     {"real.start", "real", "the server loads the real weights and answers its warm-up", true, false},
     {"real.ledger", "real", "every parameter filled once, every stored tensor used or ignored for a reason", true,
      false},
@@ -32,6 +33,7 @@ static const lf__step_row step_rows[] = {
     {"real.repeat", "real", "the same request gives the same answer twice", true, false},
     {"real.answer", "real", "the probes get their expected answers", true, true},
     {"real.stop", "real", "the server stops when told to", true, false},
+    {"real.single_rank", "real", "the ranks give the logits of one rank", true, true},
 };
 
 const lf__step_row *lf__step_plan(size_t *n_row)

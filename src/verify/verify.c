@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/finding_json.h"
+#include "base/mem.h"
 #include "landfall.h"
 #include "model/preflight.h"
 #include "verify/verify_int.h"
@@ -40,15 +41,14 @@ static void add_layers_step(lf__steps *steps, const lf_preflight *preflight)
     lf__steps_add(steps, "preflight.layers", &result, NULL);
 }
 
-// Runs the strict check and puts what it saw into the report. `has_vision` tells the gates about images. Returns
-// whether gate B makes sense: a checkpoint with errors is never loaded.
+// Runs the strict check and puts what it saw into the report.
 static lf_status run_preflight(const lf_verify_options *options, const json_t *overrides, json_t *report,
-                               lf__steps *steps, bool *is_sound, bool *has_vision, lf_error *err)
+                               lf__steps *steps, lf__model *model, lf_error *err)
 {
     lf_preflight preflight;
     json_t *fingerprint = NULL;
     lf__step_result result = {.status = LF_STEP_PASSED};
-    *is_sound = false;
+    *model = (lf__model){0};
     lf__steps_begin(steps);
     lf_status status = lf_preflight_run(&preflight, options->model_dir, overrides, err);
     if (status) return status;
@@ -63,7 +63,7 @@ static lf_status run_preflight(const lf_verify_options *options, const json_t *o
         if (status) goto out;
         json_object_set_new(report, "fingerprint", fingerprint);
     }
-    *has_vision = json_is_object(json_object_get(preflight.config_json, "vision_config"));
+    model->has_vision = json_is_object(json_object_get(preflight.config_json, "vision_config"));
     json_object_set_new(report, "architecture",
                         json_string(preflight.has_table ? preflight.config.architecture : "unknown"));
     json_object_set_new(report, "scheme", json_string(preflight.quant ? lf_quant_scheme(preflight.quant) : "unknown"));
@@ -76,41 +76,54 @@ static lf_status run_preflight(const lf_verify_options *options, const json_t *o
         snprintf(result.detail, sizeof result.detail,
                  "no parameter table for this architecture: names and shapes went unchecked");
     } else {
-        *is_sound = true;
+        model->is_sound = true;
         snprintf(result.detail, sizeof result.detail, "%zu tensors, %zu quantized, %zu warnings",
                  lf_checkpoint_count(preflight.checkpoint), lf_quant_n_quantized(preflight.quant), findings->n_warning);
     }
     result.evidence = json_pack("{s:o}", "findings", lf_findings_json(findings));
     lf__steps_add(steps, "preflight.check", &result, NULL);
     add_layers_step(steps, &preflight);
+    model->has_table = preflight.has_table;
+    if (preflight.has_table) model->config = preflight.config;
 
 out:
     lf_preflight_fini(&preflight);
     return status;
 }
 
+// What may stand beside the report and belongs to it.
+static const char *const evidence_files[] = {
+    "dummy.log",         "dummy.ranks.log",    "dummy.one_rank.log", "dummy.ranks.trace", "dummy.one_rank.trace",
+    "real.log",          "real.ranks.log",     "real.one_rank.log",  "real.ranks.trace",  "real.one_rank.trace",
+};
+
 static void add_log_digests(json_t *report, const char *output_dir)
 {
-    static const char *const names[] = {"dummy.log", "real.log"};
     json_t *logs = json_object();
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(evidence_files); i++) {
         char hex[65];
         lf_error err; // a gate that never started has no log
-        char *path = lf_path_join(output_dir, names[i]);
-        if (path && lf__file_digest(path, hex, &err) == LF_OK) json_object_set_new(logs, names[i], json_string(hex));
+        const char *name = evidence_files[i];
+        char *path = lf_path_join(output_dir, name);
+        if (path && lf__file_digest(path, hex, &err) == LF_OK) json_object_set_new(logs, name, json_string(hex));
         free(path);
     }
     json_object_set_new(report, "logs", logs);
 }
 
-static void add_device(json_t *report, const json_t *steps)
+// What the servers said about device and ranks; the later gate's word counts.
+static void add_engine(json_t *report, const json_t *steps)
 {
     size_t i;
     json_t *step;
     json_array_foreach(steps, i, step)
     {
-        const json_t *device = json_object_get(json_object_get(json_object_get(step, "evidence"), "engine"), "device");
+        const json_t *engine = json_object_get(json_object_get(step, "evidence"), "engine");
+        const json_t *device = json_object_get(engine, "device");
         if (json_is_string(device)) json_object_set(report, "device", (json_t *)(uintptr_t)device);
+        if (json_is_array(json_object_get(engine, "ranks"))) {
+            lf__topology_add_ranks(json_object_get(report, "topology"), engine);
+        }
     }
 }
 
@@ -123,7 +136,7 @@ static json_t *new_report(const lf_verify_options *options, json_t *overrides)
     strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", &utc);
     const char *model_dir = dir ? dir : options->model_dir;
     const char *slash = strrchr(model_dir, '/');
-    json_t *report = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O?}", "format", "landfall-report-1",
+    json_t *report = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O*}", "format", "landfall-report-1",
                                "landfall_version", lf_version(), "created", created, "model",
                                slash ? slash + 1 : model_dir, "model_dir", model_dir, "load_format",
                                options->dummy_only ? "dummy" : "auto", "hf_overrides", overrides);
@@ -142,9 +155,10 @@ static lf_status make_folder(const char *path, lf_error *err)
 // Logs of an earlier run must not stand beside this run's report.
 static void remove_old_logs(const char *output_dir)
 {
-    static const char *const names[] = {"dummy.log", "real.log", "report.json", "report.md"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *path = lf_path_join(output_dir, names[i]);
+    static const char *const reports[] = {"report.json", "report.md"};
+    size_t n_evidence = LF_ARRAY_LENGTH(evidence_files);
+    for (size_t i = 0; i < n_evidence + LF_ARRAY_LENGTH(reports); i++) {
+        char *path = lf_path_join(output_dir, i < n_evidence ? evidence_files[i] : reports[i - n_evidence]);
         if (path) unlink(path);
         free(path);
     }
@@ -162,11 +176,11 @@ lf_status lf_verify_run(const lf_verify_options *options, json_t **out_report, l
                        .output_dir = options->output_dir,
                        .on_step = options->on_step,
                        .on_step_ctx = options->on_step_ctx};
-    bool is_sound = false, has_vision = false;
+    lf__model model;
     status = report && steps_json ? make_folder(options->output_dir, err) : lf_error_no_memory(err, 0);
     if (status) goto out;
     remove_old_logs(options->output_dir);
-    status = run_preflight(options, overrides, report, &steps, &is_sound, &has_vision, err);
+    status = run_preflight(options, overrides, report, &steps, &model, err);
     if (status) goto out;
 
     probes_path =
@@ -176,12 +190,12 @@ lf_status lf_verify_run(const lf_verify_options *options, json_t **out_report, l
         goto out;
     }
     bool has_probes = options->probes_path || access(probes_path, F_OK) == 0;
-    lf__gate_args gate = {.options = options, .probes_path = has_probes ? probes_path : NULL, .has_vision = has_vision};
+    lf__gate_args gate = {.options = options, .probes_path = has_probes ? probes_path : NULL, .model = &model};
     lf__gate_run(&steps, &gate);
     gate.is_real = true;
     if (options->dummy_only) {
         lf__gate_skip(&steps, "real", "--load-format dummy: real weights were not loaded");
-    } else if (!is_sound) {
+    } else if (!model.is_sound) {
         lf__gate_skip(&steps, "real", "the preflight check failed: this checkpoint is not loaded");
     } else {
         lf__gate_run(&steps, &gate);
@@ -189,7 +203,9 @@ lf_status lf_verify_run(const lf_verify_options *options, json_t **out_report, l
 
     bool signed_off = lf__signoff(steps_json, &reasons);
     add_log_digests(report, options->output_dir);
-    add_device(report, steps_json);
+    json_t *topology = lf__topology(options, &model);
+    if (topology) json_object_set_new(report, "topology", topology);
+    add_engine(report, steps_json);
     json_object_set(report, "steps", steps_json);
     json_object_set_new(report, "proof", lf__proof_table(steps_json));
     json_object_set_new(report, "signed_off", json_boolean(signed_off));

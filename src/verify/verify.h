@@ -29,6 +29,9 @@ typedef struct lf_verify_options {
     const char *hf_overrides;  // text of a JSON object laid over config.json; NULL: none
     const char *output_dir;    // report.json, report.md and the servers' logs; made if absent
     const char *program;       // the landfall executable that is started as a server
+    int64_t tensor_parallel_size; // 0, 1: one rank
+    bool enable_expert_parallel;
+    bool compare_single_rank;  // the ranks' logits with those of one rank: mandatory for sign-off when asked for
     bool dummy_only;           // --load-format dummy: gate B is skipped, which rules sign-off out
     bool hash_data;            // fingerprint the tensor data too
     const char *probes_path;   // NULL: MODEL/landfall-probes.json when it is there

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/status.h"
 #include "checkpoint/checkpoint.h"
+#include "model/model.h"
 #include "verify/verify.h"
 
 // fingerprint.c: identity of a checkpoint as a JSON object (new reference, NULL without memory): SHA-256 of
@@ -46,11 +47,12 @@ typedef struct lf__child {
 typedef struct lf__child_args {
     const char *program;
     const char *model_dir;
-    const char *load_format; // "dummy" or "auto"
+    const char *load_format;  // "dummy" or "auto"
     const char *hf_overrides; // NULL: none
     const char *output_dir;
     const char *log_name; // file name inside output_dir
-    int64_t max_model_len;
+    int64_t max_model_len, tensor_parallel_size;
+    bool enable_expert_parallel;
     double ready_timeout_s;
 } lf__child_args;
 
@@ -59,6 +61,28 @@ lf_status lf__child_start(lf__child *child, const lf__child_args *args, lf_error
 // SIGTERM, then waits; *clean is whether it exited with 0 in time (it is killed otherwise).
 void lf__child_stop(lf__child *child, bool *clean);
 void lf__child_fini(lf__child *child);
+
+// One greedy run of `landfall run` that writes a trace, from its start to its end. On failure `err` quotes the log's last
+// line.
+typedef struct lf__run_args {
+    const char *prompt;
+    int64_t max_tokens;
+    const char *trace_path;
+} lf__run_args;
+lf_status lf__child_run(const lf__child_args *args, const lf__run_args *run, lf_error *err);
+
+// compare.c: two traces of one prompt, point by point (see there for the tolerance).
+typedef struct lf__comparison {
+    bool agrees;       // within the tolerance everywhere
+    bool is_identical; // to the bit
+    double logits_difference, logits_tolerance;
+    size_t n_logits;    // rows of logits that were compared
+    size_t n_step;
+    size_t n_rerouted;  // rows that a near tie sent to another expert
+    char first[256];    // the first point beyond the tolerance, in words
+    json_t *evidence;   // OWNED by the caller after success
+} lf__comparison;
+lf_status lf__compare_traces(lf__comparison *out, const char *path, const char *path_of_one_rank, lf_error *err);
 
 // steps.c: the list of steps, as the JSON array of the report.
 typedef struct lf__steps {
@@ -91,6 +115,21 @@ typedef struct lf__step_row {
 } lf__step_row;
 const lf__step_row *lf__step_plan(size_t *n_row);
 
+// What the preflight has found out about the model, for the steps behind it.
+typedef struct lf__model {
+    bool is_sound; // gate B makes sense: a checkpoint with errors is never loaded
+    bool has_table, has_vision;
+    lf_config config; // valid when has_table
+} lf__model;
+
+// topology.c: who holds what, by the same plan that the loader follows (new reference; NULL without memory or table).
+json_t *lf__topology(const lf_verify_options *options, const lf__model *model);
+// Adds to it what the ranks of a server have said about themselves: hosts, bytes held and read.
+void lf__topology_add_ranks(json_t *topology, const json_t *engine);
+
+// single_rank.c: the same prompt on the ranks asked for and on one; the result of the step.
+void lf__single_rank(lf__step_result *result, const lf_verify_options *options, const lf__model *model, bool is_real);
+
 // signoff.c: decides from the list of steps alone. `reasons` (new reference): why not, or empty.
 bool lf__signoff(const json_t *steps, json_t **reasons);
 // The dummy-proved / real-proved table (new reference).
@@ -110,8 +149,8 @@ bool lf__probe_matches(const lf__probe *probe, const char *answer);
 typedef struct lf__gate_args {
     const lf_verify_options *options;
     const char *probes_path; // NULL: the checkpoint ships none
+    const lf__model *model;
     bool is_real;
-    bool has_vision;
 } lf__gate_args;
 void lf__gate_run(lf__steps *steps, const lf__gate_args *args);
 // Ends all steps of a gate as skipped, for the same reason.
