@@ -91,10 +91,9 @@ static json_int_t config_value(const lf_preflight *pf, size_t i)
     const lf_config *c = &pf->config;
     const int64_t values[] = {c->num_hidden_layers,   c->hidden_size, c->intermediate_size, c->num_attention_heads,
                               c->num_key_value_heads, c->head_dim,    c->vocab_size,        c->max_position_embeddings};
-    if (pf->has_table) return values[i];
     const json_t *text = json_object_get(pf->config_json, "text_config");
     const json_t *value = json_object_get(json_is_object(text) ? text : pf->config_json, config_fields[i]);
-    return json_integer_value(value);
+    return json_is_integer(value) || !pf->has_table ? json_integer_value(value) : values[i];
 }
 
 static bool is_selected(const char *name, const char *pattern) { return !pattern || fnmatch(pattern, name, 0) == 0; }

@@ -299,10 +299,11 @@ static void print_table(const model_plan *m, const plan_args *args)
 {
     const lf_config *config = &m->dims;
     bool has_experts = m->topology.expert_parallel_size > 1, any_replicated = false;
-    printf("%s: %" PRId64 " layers, %" PRId64 " query heads and %" PRId64 " KV heads of %" PRId64
+    printf("%s: %" PRId64 " layers, %" PRId64 " query heads and %" PRId64 " %s of %" PRId64
            ", tensor-parallel size %" PRId64 "\n",
            config->architecture, config->num_hidden_layers, config->num_attention_heads, config->num_key_value_heads,
-           config->head_dim, m->topology.tensor_parallel_size);
+           config->kv_lora_rank ? "latent" : "KV heads",
+           config->kv_lora_rank ? lf_config_cache_width(config) : config->head_dim, m->topology.tensor_parallel_size);
     if (!m->has_table)
         printf("no parameter table for this architecture: shares by the names of its tensors, weights from %s\n",
                m->rows[0].weight_bytes == unknown ? "nowhere, for there are none" : "the headers");
@@ -318,7 +319,7 @@ static void print_table(const model_plan *m, const plan_args *args)
            args->max_num_seqs, args->max_num_seqs == 1 ? "" : "s");
     if (m->outline.kv_lora_rank) printf("the cache is a latent that every rank holds whole\n");
     if (m->outline.has_linear_attention) printf("some layers have linear attention: the cache is smaller than this\n");
-    if (any_replicated)
+    if (any_replicated && !m->outline.kv_lora_rank)
         printf("* holds KV heads that other ranks hold too, because their query heads straddle ranks\n");
     print_admissible(m);
 }

@@ -190,7 +190,9 @@ static lf_status collect_ignored(lf_weights *weights, const lf_quant *quant, lf_
             weights->ledger.n_skipped += tensor->scale ? 2 : 1;
             continue;
         }
+        const lf_stored_tensor *scale = lf_quant_tensor(quant, i)->scale;
         if (reason) status = lf__ledger_ignore(&weights->ledger, name, reason, err);
+        if (reason && scale && !status) status = lf__ledger_ignore(&weights->ledger, scale->name, reason, err);
     }
     for (size_t i = 0; !status && i < lf_quant_n_side(quant); i++) {
         const lf_side_tensor *side = lf_quant_side(quant, i);

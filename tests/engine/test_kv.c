@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "engine/kv.h"
 
 static void test_refuses_absurd_pools(void **state)
@@ -89,12 +90,45 @@ static void test_random_operations_keep_ownership(void **state)
     lf__block_pool_fini(&pool);
 }
 
+// A latent is one array, whole wherever there is a head; elsewhere keys and values of the rank's heads.
+static void test_layers_are_as_the_config_says(void **state)
+{
+    (void)state;
+    static const struct {
+        lf_config config;
+        size_t n_kv_head, d_head, d_value, block_bytes;
+        bool has_values;
+    } cases[] = {
+        {{.num_hidden_layers = 2, .head_dim = 8}, 3, 8, 8, 2 * 3 * (8 + 8) * 4 * 2, true},
+        {{.num_hidden_layers = 2, .head_dim = 9, .kv_lora_rank = 12, .qk_rope_head_dim = 4}, 1, 16, 12, 2 * 16 * 4 * 2, false},
+        {{.num_hidden_layers = 2, .head_dim = 9, .kv_lora_rank = 12, .qk_rope_head_dim = 4}, 0, 16, 12, 0, false},
+    };
+    lf_device *device = NULL;
+    assert_int_equal(lf_device_cpu_open(&device, &(lf_device_options){.max_n_tok = 1}, NULL), LF_OK);
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(cases); i++) {
+        lf_kv_cache kv = {0};
+        size_t bytes;
+        assert_true(lf__kv_block_bytes(&cases[i].config, cases[i].n_kv_head, 4, &bytes));
+        assert_int_equal(bytes, cases[i].block_bytes);
+        assert_int_equal(lf__kv_init(&kv, device, &cases[i].config, cases[i].n_kv_head, 5, 4, NULL), LF_OK);
+        for (size_t layer = 0; layer < 2; layer++) {
+            assert_int_equal(kv.layers[layer].d_head, cases[i].d_head);
+            assert_int_equal(kv.layers[layer].d_value, cases[i].d_value);
+            assert_int_equal(!lf_dptr_is_null(kv.layers[layer].keys), cases[i].n_kv_head > 0);
+            assert_int_equal(!lf_dptr_is_null(kv.layers[layer].values), cases[i].has_values);
+        }
+        lf__kv_fini(&kv);
+    }
+    device->ops->close(device);
+}
+
 int test_kv(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refuses_absurd_pools),
         cmocka_unit_test(test_grows_all_or_nothing),
         cmocka_unit_test(test_random_operations_keep_ownership),
+        cmocka_unit_test(test_layers_are_as_the_config_says),
     };
     return cmocka_run_group_tests_name("engine/kv", tests, NULL, NULL);
 }

@@ -80,18 +80,29 @@ static void ignores_nonsense(void **state)
 
 static void agrees_with_the_tables(void **state)
 {
-    static const char *const types[] = {"llama", "qwen2", "qwen3"};
-    for (size_t i = 0; i < LF_ARRAY_LENGTH(types); i++) {
-        char text[400];
+    static const struct {
+        const char *type, *more;
+    } models[] = {
+        {"llama", "\"attention_bias\": true, \"mlp_bias\": true"},
+        {"qwen2", "\"attention_bias\": true"},
+        {"qwen3", "\"attention_bias\": true"},
+        {"qwen3_moe", "\"num_experts\": 3, \"num_experts_per_tok\": 2, \"mlp_only_layers\": [0]"},
+        {"minimax_m2", "\"num_local_experts\": 3, \"num_experts_per_tok\": 2"},
+        {"deepseek_v3", "\"n_routed_experts\": 6, \"n_group\": 3, \"topk_group\": 2, \"num_experts_per_tok\": 2, "
+                        "\"first_k_dense_replace\": 1"},
+        {"deepseek_v3", "\"q_lora_rank\": null, \"first_k_dense_replace\": 2"},
+    };
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(models); i++) {
+        char text[600];
         lf_error err;
         lf_config config;
         lf_parameters parameters;
         json_t *json = NULL;
         snprintf(text, sizeof text,
-                 "{\"model_type\": \"%s\", \"attention_bias\": true, \"mlp_bias\": true, \"hidden_size\": 80,"
+                 "{\"model_type\": \"%s\", %s, \"hidden_size\": 80,"
                  " \"intermediate_size\": 136, \"num_hidden_layers\": 2, \"num_attention_heads\": 6,"
                  " \"num_key_value_heads\": 3, \"head_dim\": 24, \"vocab_size\": 300}",
-                 types[i]);
+                 models[i].type, models[i].more);
         assert_int_equal(lf_json_parse(&json, text, strlen(text), "config", &err), LF_OK);
         assert_int_equal(lf_config_parse(&config, json, &err), LF_OK);
         assert_int_equal(lf_parameters_build(&parameters, &config, &err), LF_OK);
@@ -101,8 +112,11 @@ static void agrees_with_the_tables(void **state)
             const lf_parameter *p = &parameters.items[k];
             lf_role role = lf_role_of(&outline, p->name, p->shape[0], p->shape[1]);
             if (role.partition != p->partition) fail_msg("%s: %d instead of %d", p->name, role.partition, p->partition);
-            if (p->partition == LF_PARTITION_Q_HEADS || p->partition == LF_PARTITION_KV_HEADS)
-                assert_int_equal(role.unit, config.head_dim);
+            if (p->partition == LF_PARTITION_Q_HEADS)
+                assert_int_equal(role.unit, p->shape[0] / config.num_attention_heads);
+            if (p->partition == LF_PARTITION_KV_HEADS) assert_int_equal(role.unit, config.head_dim);
+            if (p->partition == LF_PARTITION_O_HEADS)
+                assert_int_equal(role.unit, p->shape[1] / config.num_attention_heads);
             assert_int_equal(lf_layer_of(p->name), p->layer);
             assert_true(role.part != LF_PART_OTHER && role.part != LF_PART_MTP);
         }

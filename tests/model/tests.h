@@ -7,6 +7,7 @@
 int test_check(void);
 int test_config(void);
 int test_config_rope(void);
+int test_deepseek(void);
 int test_outline(void);
 int test_overrides(void);
 int test_preflight(void);

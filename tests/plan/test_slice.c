@@ -40,7 +40,14 @@ static lf_config parse(const char *text)
     "{\"model_type\": \"qwen2\", \"hidden_size\": 40, \"intermediate_size\": 24, \"num_hidden_layers\": 1, "           \
     "\"num_attention_heads\": 10, \"num_key_value_heads\": 5, \"head_dim\": 2, \"vocab_size\": 33}"
 
-static const char *const configs[] = {QWEN3, LLAMA, QWEN2};
+// Heads whose queries (7), keys with values (8) and outputs (3) are of different widths.
+#define DEEPSEEK(q_lora_rank)                                                                                          \
+    "{\"model_type\": \"deepseek_v3\", \"hidden_size\": 12, \"intermediate_size\": 17, \"num_hidden_layers\": 2, "     \
+    "\"num_attention_heads\": 7, \"num_key_value_heads\": 7, \"qk_nope_head_dim\": 5, \"qk_rope_head_dim\": 2, "        \
+    "\"v_head_dim\": 3, \"kv_lora_rank\": 4, \"q_lora_rank\": " q_lora_rank                                            \
+    ", \"first_k_dense_replace\": 2, \"vocab_size\": 19}"
+
+static const char *const configs[] = {QWEN3, LLAMA, QWEN2, DEEPSEEK("6"), DEEPSEEK("null")};
 
 static void one_rank_holds_the_table_as_it_is(void **state)
 {
@@ -81,6 +88,9 @@ static int64_t expected_holders(const lf_parameter *parameter, const lf_config *
     if (parameter->partition == LF_PARTITION_KV_HEADS) return lf_plan_kv_copies(config, n_rank, row / config->head_dim);
     return 1;
 }
+
+// A key and a value, or a latent and the part of a key that rotates.
+static int64_t cache_width(const lf_config *config) { return config->kv_lora_rank ? 4 + 2 : 2 * config->head_dim; }
 
 static void check_stacking(const lf_slices *slices, const lf_config *config)
 {
@@ -125,7 +135,7 @@ static void check_ranks(const lf_config *config, const lf_parameters *parameters
         lf_budget budget = lf_budget_of(&slices, config, &plan);
         assert_int_equal(budget.weight_bytes, bytes);
         assert_int_equal(budget.kv_bytes_per_token,
-                         config->num_hidden_layers * 4 * lf_range_length(plan.kv_heads) * config->head_dim);
+                         config->num_hidden_layers * 2 * lf_range_length(plan.kv_heads) * cache_width(config));
         lf_slices_fini(&slices);
     }
     for (size_t i = 0; i < parameters->count; i++) {
@@ -152,11 +162,38 @@ static void ranks_together_hold_everything(void **state)
     }
 }
 
+static void heads_have_their_own_widths(void **state)
+{
+    lf_config config = parse(DEEPSEEK("6"));
+    lf_parameters parameters;
+    lf_rank_plan plan;
+    assert_int_equal(lf_parameters_build(&parameters, &config, NULL), LF_OK);
+    assert_int_equal(lf_rank_plan_build(&plan, &config, 3, 1, NULL), LF_OK); // heads 3 and 4
+    static const struct {
+        const char *name;
+        lf_rect rect;
+    } cases[] = {
+        {"model.layers.1.self_attn.q_a_proj.weight", {0, 0, 6, 12}},
+        {"model.layers.1.self_attn.q_b_proj.weight", {3 * 7, 0, 2 * 7, 6}},
+        {"model.layers.1.self_attn.kv_a_proj_with_mqa.weight", {0, 0, 6, 12}},
+        {"model.layers.1.self_attn.kv_b_proj.weight", {3 * 8, 0, 2 * 8, 4}},
+        {"model.layers.1.self_attn.o_proj.weight", {0, 3 * 3, 12, 2 * 3}},
+    };
+    for (size_t c = 0; c < LF_ARRAY_LENGTH(cases); c++) {
+        size_t i = 0;
+        while (strcmp(parameters.items[i].name, cases[c].name) != 0) assert_true(++i < parameters.count);
+        lf_rect rect = lf_slice_rect(&parameters.items[i], &config, &plan);
+        assert_memory_equal(&rect, &cases[c].rect, sizeof rect);
+    }
+    lf_parameters_fini(&parameters);
+}
+
 int test_slice(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_rank_holds_the_table_as_it_is),
         cmocka_unit_test(ranks_together_hold_everything),
+        cmocka_unit_test(heads_have_their_own_widths),
     };
     return cmocka_run_group_tests_name("slice", tests, NULL, NULL);
 }
