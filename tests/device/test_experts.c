@@ -115,8 +115,10 @@ static double plain_dot(const lf_bf16 *a, const lf_bf16 *b, size_t n)
     return sum;
 }
 
-// y += the token's experts in [first_expert, first_expert + n_held), in double precision with bf16 between the products.
-// bound += what roundings to bf16 that fall the other way can make of it.
+static double rounded(double value) { return (double)lf_bf16_to_f32(lf_bf16_from_f32((float)value)); }
+
+// y += the token's experts in [first_expert, first_expert + n_held), in double precision with bf16 between the
+// products. bound += what roundings to bf16 that fall the other way can make of it.
 static void plain_token(const problem *p, size_t tok, size_t first_expert, size_t n_held, double *y, double *bound)
 {
     const lf_bf16 *x = (const lf_bf16 *)p->x.address + tok * p->x_stride;
@@ -128,8 +130,8 @@ static void plain_token(const problem *p, size_t tok, size_t first_expert, size_
         double score = (double)p->scores[tok * p->n_active + i];
         for (size_t r = 0; r < p->d_ff; r++) {
             const lf_bf16 *rows = p->gate_up_rows[e];
-            double gate = (double)lf_bf16_to_f32(lf_bf16_from_f32((float)plain_dot(rows + r * p->d, x, p->d)));
-            double up = (double)lf_bf16_to_f32(lf_bf16_from_f32((float)plain_dot(rows + (p->d_ff + r) * p->d, x, p->d)));
+            double gate = rounded(plain_dot(rows + r * p->d, x, p->d));
+            double up = rounded(plain_dot(rows + (p->d_ff + r) * p->d, x, p->d));
             gated[r] = lf_bf16_from_f32((float)(gate / (1 + exp(-gate)) * up));
             // One unit of bf16 of each factor (silu's slope is below 1.1) and of the product.
             slack[r] = (1.1 * fabs(gate * up) + 2 * fabs((double)lf_bf16_to_f32(gated[r]))) / 128;
@@ -157,8 +159,9 @@ static void check_tokens(const problem *p, size_t first_expert, size_t n_held, c
         plain_token(p, t, first_expert, n_held, expected, bound);
         for (size_t c = 0; c < p->d; c++) {
             if (!(fabs((double)y[t * p->d + c] - expected[c]) <= bound[c])) {
-                fail_msg("[%zu tokens, %zu of %zu experts, %zu, %zu] token %zu column %zu: %g, expected %g +- %g", p->n_tok,
-                         p->n_active, p->n_expert, p->d, p->d_ff, t, c, (double)y[t * p->d + c], expected[c], bound[c]);
+                fail_msg("[%zu tokens, %zu of %zu experts, %zu, %zu] token %zu column %zu: %g, expected %g +- %g",
+                         p->n_tok, p->n_active, p->n_expert, p->d, p->d_ff, t, c, (double)y[t * p->d + c], expected[c],
+                         bound[c]);
             }
         }
     }

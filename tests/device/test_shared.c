@@ -58,7 +58,8 @@ static void all_reduce_adds_up_and_narrows_once(void **state)
 {
     test_random random = {1};
     float *others = random_floats(&random, TOKENS * D), *mine = random_floats(&random, TOKENS * D);
-    float *bias = random_floats(&random, D), *x = malloc(TOKENS * D * sizeof *x), *sums = malloc(TOKENS * D * sizeof *x);
+    float *bias = random_floats(&random, D), *x = malloc(TOKENS * D * sizeof *x);
+    float *sums = malloc(TOKENS * D * sizeof *sums);
     made_up_ranks ranks = {.others = others};
     lf_device *device = open_rank(&ranks);
     for (int absent = 0; absent < 2; absent++) {

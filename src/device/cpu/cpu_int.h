@@ -150,7 +150,8 @@ static inline size_t lf__tile_tokens(size_t n_tok)
 {
     return n_tok <= LF_BLOCK_TOKENS ? n_tok : (n_tok + LF_BLOCK_TOKENS - 1) / LF_BLOCK_TOKENS * LF_BLOCK_TOKENS;
 }
-// Token `tok` of the tiles (kernels.h, THE BLOCKS) of n_tok tokens of n_block blocks: the n elements at src, then zeros.
+// Token `tok` of the tiles (kernels.h, THE BLOCKS) of n_tok tokens of n_block blocks: the n elements at src, then
+// zeros.
 void lf__tile_token(lf_bf16 *tiles, size_t n_tok, size_t tok, size_t n_block, const lf_bf16 *src, size_t n);
 void lf__multiply_tiles(const lf_cpu_device *cpu, const lf_few_tokens *tokens, float *sum, size_t panel, size_t strip,
                         size_t n_strip);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The experts of a mixture: what the router chose, sorted by expert, in runs of consecutive experts whose tokens fit the
-// scratch together. A run gathers its tokens' rows, multiplies them by each expert's gate and up, gates, multiplies by
-// down and adds to the tokens. Experts with few tokens share ONE parallel loop over all their panels, so that a decode
-// step streams the weights of its experts like those of one large matrix; an expert with many tokens is a linear layer.
-// Every token gets its experts in increasing order, whatever the runs.
+// The experts of a mixture: what the router chose, sorted by expert, in runs of consecutive experts whose tokens fit
+// the scratch together. A run gathers its tokens' rows, multiplies them by each expert's gate and up, gates, multiplies
+// by down and adds to the tokens. Experts with few tokens share ONE parallel loop over all their panels, so that a
+// decode step streams the weights of its experts like those of one large matrix; an expert with many tokens is a linear
+// layer. Every token gets its experts in increasing order, whatever the runs.
 #include "device/cpu/cpu_int.h"
 
 #include <string.h>
@@ -144,6 +144,13 @@ static size_t sort_slots(const lf_experts_args *args, workspace *space)
     return (size_t)n_slot;
 }
 
+static inline bool has_its_shape(const lf_experts_args *args, size_t expert)
+{
+    const lf_weight *gate_up = args->gate_up[expert], *down = args->down[expert];
+    return gate_up->n_row == 2 * args->d_ff && gate_up->n_col == args->d && down->n_row == args->d &&
+           down->n_col == args->d_ff;
+}
+
 // The run that begins at a slot of *expert: as many experts as fit whole, or a part of one that does not fit by itself.
 // *expert becomes the one that comes next.
 static void form_run(experts_job *job, size_t slot, size_t *expert)
@@ -157,6 +164,7 @@ static void form_run(experts_job *job, size_t slot, size_t *expert)
         size_t n = LF_MIN(left, most);
         if (n == 0) continue;
         if (n > space->n_row - job->n_row) break;
+        assert(has_its_shape(job->args, *expert));
         piece found = {.expert = *expert, .row = job->n_row, .n_row = n};
         job->n_row += n;
         if (n <= (job->cpu->has_matrix_unit ? LF_FEW_TOKENS : LF_MANY_TOKENS - 1)) {

@@ -109,8 +109,8 @@ typedef struct lf_chunk_args {
     size_t d;
 } lf_chunk_args;
 
-// dots: out[t][r] = sum over columns k of x[t][k] * rows[r][k], for matrices that stay row-major float32 (the router). Each
-// output has one order of additions, whatever n_tok and n_row are; which one differs between instruction sets.
+// dots: out[t][r] = sum over columns k of x[t][k] * rows[r][k], for matrices that stay row-major float32 (the router).
+// Each output has one order of additions, whatever n_tok and n_row are; which one differs between instruction sets.
 typedef struct lf_dots_args {
     float *out; // [n_tok, n_row]
     size_t out_stride;

@@ -3,8 +3,8 @@
 // multiply_blocks for AMX: sums of 16 tokens by 16 rows live in tile registers, tiles of tokens and tiles of the panel
 // (16 pairs of columns, 256 bytes apart) pass. Up to 16 tokens stream the panel once, all four strips at a time, and so
 // does each of some groups. Many go in pairs of groups by pairs of strips, so that every tile that is loaded is used
-// twice; they read the weights from a copy without gaps, because two strips of a panel fall into half of the first level
-// cache's sets. The bits are those of __ref: every row of a tile is a chain of its own.
+// twice; they read the weights from a copy without gaps, because two strips of a panel fall into half of the first
+// level cache's sets. The bits are those of __ref: every row of a tile is a chain of its own.
 #include <immintrin.h>
 
 #include "device/cpu/kernels.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The router: logits of all experts for a round of tokens, in pieces of some tokens by some experts so that one token
-// spreads over threads too; then each token chooses alone. A NaN competes as the largest value: an expert whose score is
-// broken is chosen, and the score shows in the output instead of vanishing.
+// spreads over threads too; then each token chooses alone. A NaN competes as the largest value: an expert whose score
+// is broken is chosen, and the score shows in the output instead of vanishing.
 #include "device/cpu/cpu_int.h"
 
 #include <math.h>
@@ -155,7 +155,9 @@ lf_status lf__cpu_route(lf_device *device, const lf_route_args *args, lf_error *
     job.row_stride = args->n_expert + args->n_group;
     job.n_piece = (size_t)lf_ceil_div((int64_t)args->n_expert, PIECE_EXPERTS);
     size_t most = cpu->parts_pages.bytes / sizeof(float) / job.row_stride;
-    if (most == 0) return lf_error_set(err, LF_ERR_UNSUPPORTED, "no room for the logits of %zu experts", args->n_expert);
+    if (most == 0) {
+        return lf_error_set(err, LF_ERR_UNSUPPORTED, "no room for the logits of %zu experts", args->n_expert);
+    }
     for (size_t tok = 0; tok < args->n_tok; tok += job.n_tok) {
         job.first_tok = tok;
         job.n_tok = LF_MIN(most, args->n_tok - tok);
