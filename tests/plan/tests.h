@@ -5,6 +5,7 @@
 #define LF_TESTS_PLAN_H
 
 int test_census(void);
+int test_cover(void);
 int test_heads(void);
 int test_slice(void);
 int test_split_check(void);
