@@ -9,6 +9,7 @@
 #include "model/model_int.h"
 
 static const int64_t max_experts = 1 << 12, max_width = 1 << 22;
+static const int64_t max_experts_of_all_layers = 1 << 18; // a table has rows for each
 
 static lf_status refuse(lf_error *err, const char *key, int64_t found, int64_t limit, const char *what)
 {
@@ -65,6 +66,10 @@ static lf_status read_counts(lf_config *config, const lf_moe_keys *keys, const j
         status = lf_json_int(json, keys->moe_intermediate_size, 1, max_width, &config->moe_intermediate_size, err);
     }
     if (status) return status;
+    if (config->num_experts * config->num_hidden_layers > max_experts_of_all_layers) {
+        return refuse(err, count_key, config->num_experts * config->num_hidden_layers, max_experts_of_all_layers,
+                      "the layers together have too many experts");
+    }
     if (config->num_experts_per_tok > config->num_experts) {
         return refuse(err, "num_experts_per_tok", config->num_experts_per_tok, config->num_experts,
                       "a token cannot choose more experts than there are");

@@ -13,7 +13,7 @@ static const struct {
     {"kv", test_kv},         {"sample", test_sample},   {"sched", test_sched},
     {"golden", test_golden}, {"open", test_open},       {"requests", test_requests},
     {"batch", test_batch},   {"threads", test_threads}, {"faults", test_faults},
-    {"trace", test_trace},
+    {"trace", test_trace},  {"latent", test_latent},
 };
 
 int main(int argc, char **argv)

@@ -8,6 +8,7 @@ int test_batch(void);
 int test_faults(void);
 int test_golden(void);
 int test_kv(void);
+int test_latent(void);
 int test_open(void);
 int test_requests(void);
 int test_sample(void);

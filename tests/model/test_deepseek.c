@@ -103,6 +103,7 @@ static void what_is_not_built_is_refused(void **state)
         {V3(", \"n_group\": 0"), LF_ERR_FORMAT, "n_group"},
         {V3(", \"topk_group\": 9"), LF_ERR_FORMAT, "topk_group"},
         {V3(", \"num_experts_per_tok\": 129"), LF_ERR_FORMAT, "num_experts_per_tok"},
+        {V3(", \"n_routed_experts\": 4096, \"num_hidden_layers\": 65"), LF_ERR_FORMAT, "n_routed_experts"},
         {V3(", \"n_shared_experts\": 4096"), LF_ERR_FORMAT, "n_shared_experts"},
         {V3(", \"routed_scaling_factor\": 0"), LF_ERR_FORMAT, "routed_scaling_factor"},
         {V3(", \"num_nextn_predict_layers\": -1"), LF_ERR_FORMAT, "num_nextn_predict_layers"},
