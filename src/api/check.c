@@ -45,6 +45,7 @@ lf_status lf_check_run(const lf_model *model, const lf_check_options *options, l
     status = lf_text_check(model->dir, &text, findings, err);
     if (status) return status;
     lf_preflight_vocabulary(pf, text.n_token, findings);
+    if (topology.expert_parallel_size > 1) lf_split_check_experts(&model->outline, findings);
     status = lf_split_check(&model->outline, pf->quant, topology, findings, err);
     if (!status && options->deep) status = lf_quant_scan(pf->quant, NULL, NULL, findings, err);
     if (!status && findings->failed) status = lf_error_no_memory(err, 0);

@@ -86,6 +86,7 @@ static lf_status check_ranks(lf_preflight *pf, const check_args *args, lf_error 
     if (!split.expert_parallel_size)
         split.expert_parallel_size = args->expert_parallel ? split.tensor_parallel_size : 1;
     lf_outline_read(&outline, pf->config_json, pf->has_table ? &pf->config : NULL);
+    if (args->expert_parallel || args->expert_parallel_size > 1) lf_split_check_experts(&outline, &pf->findings);
     return lf_split_check(&outline, pf->quant, split, &pf->findings, err);
 }
 

@@ -7,7 +7,8 @@
 // --json prints one object: architecture, has_table, tensor_parallel_size, expert_parallel_size, max_model_len,
 // max_num_seqs, ranks [{rank, query_heads, kv_heads, kv_heads_replicated, kv_heads_owned, intermediate, experts (or
 // null), vocab, weight_bytes (or null), kv_bytes_per_token, kv_bytes, total_bytes (or null)}], admissible {bf16,
-// fp8_block, fp8_block_experts_whole: arrays of sizes}, refused {the same keys: the reason for this size, or null}.
+// fp8_block, fp8_block_experts_whole: arrays of sizes}, refused {the same keys: the reason for this size, or null},
+// expert_parallel_refused (why it is not applicable although asked for, or null).
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,6 +90,7 @@ typedef struct model_plan {
     bool has_table;
     lf_topology topology;
     int64_t n_rank, n_token; // tokens in the cache: all sequences together
+    bool has_no_experts;     // although expert parallelism was asked for
     rank_row *rows;          // OWNED
 } model_plan;
 
@@ -171,6 +173,7 @@ static lf_status build_plan(model_plan *m, const plan_args *args, const char *di
 {
     int64_t tp = args->tensor_parallel_size, ep = args->expert_parallel_size;
     if (!ep) ep = args->expert_parallel ? tp : 1;
+    m->has_no_experts = m->outline.num_experts == 0 && (ep > 1 || args->expert_parallel);
     if (m->outline.num_experts == 0) ep = 1;
     m->topology = (lf_topology){tp, ep};
     m->n_rank = LF_MAX(tp, ep);
@@ -317,6 +320,9 @@ static void print_table(const model_plan *m, const plan_args *args)
     }
     printf("\ncontext: %" PRId64 " tokens in %" PRId64 " sequence%s; weights and cache in bf16\n", m->n_token,
            args->max_num_seqs, args->max_num_seqs == 1 ? "" : "s");
+    char why[256];
+    if (m->has_no_experts)
+        printf("expert parallelism is %s\n", lf_config_dense_reason(config->architecture, why, sizeof why));
     if (m->outline.kv_lora_rank) printf("the cache is a latent that every rank holds whole\n");
     if (m->outline.has_linear_attention) printf("some layers have linear attention: the cache is smaller than this\n");
     if (any_replicated && !m->outline.kv_lora_rank)
@@ -382,7 +388,12 @@ static lf_status print_json(const model_plan *m, const plan_args *args, lf_error
         m->has_table, "tensor_parallel_size", (json_int_t)m->topology.tensor_parallel_size, "expert_parallel_size",
         (json_int_t)m->topology.expert_parallel_size, "max_model_len", (json_int_t)(m->n_token / args->max_num_seqs),
         "max_num_seqs", (json_int_t)args->max_num_seqs, "ranks", ranks);
-    if (root) add_admissible(m, root);
+    char why[256];
+    if (root) {
+        add_admissible(m, root);
+        lf_config_dense_reason(m->dims.architecture, why, sizeof why);
+        json_object_set_new(root, "expert_parallel_refused", m->has_no_experts ? json_string(why) : json_null());
+    }
     return lf_show_json(root, err);
 }
 

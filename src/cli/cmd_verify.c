@@ -151,6 +151,10 @@ static int run_verify(const lf_verb *verb, int argc, char **argv)
         lf_error_set(&err, LF_ERR_USAGE, "no MODEL: usage: landfall verify MODEL [flags]");
         return lf_cli_fail(verb, &err);
     }
+    if (lf_comm_world_of_environment().n_rank > 1) {
+        lf_error_set(&err, LF_ERR_USAGE, "verify starts its servers and their ranks itself: run it without mpirun or srun");
+        return lf_cli_fail(verb, &err);
+    }
     if (own_path(program, sizeof program, &err)) return lf_cli_fail(verb, &err);
 
     const lf_verify_options options = {

@@ -106,12 +106,23 @@ static void log_layers(const lf_config *config)
            (long long)config->num_hidden_layers, (long long)config->num_checkpoint_layers);
 }
 
+static void log_experts(const lf_engine *engine)
+{
+    char why[256];
+    if (!engine->options.enable_expert_parallel || engine->config.num_experts > 0) return;
+    lf_log(LF_LOG_WARNING, "--enable-expert-parallel is %s",
+           lf_config_dense_reason(engine->config.architecture, why, sizeof why));
+}
+
 static lf_status read_model(lf_engine *engine, lf_preflight *preflight, lf_error *err)
 {
     lf_comm *comm = engine->options.comm;
     char hex[LF_SHA256_HEX_BYTES] = "";
     lf_status status = read_own_model(engine, preflight, err);
-    if (!status && lf_comm_rank(comm) == 0) log_layers(&engine->config);
+    if (!status && lf_comm_rank(comm) == 0) {
+        log_layers(&engine->config);
+        log_experts(engine);
+    }
     if (lf_comm_size(comm) == 1) return status;
     if (!status) status = fingerprint(engine, preflight, hex, err);
     status = lf_comm_agree(comm, status, err);

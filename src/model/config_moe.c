@@ -4,6 +4,8 @@
 // transformers' configuration and modeling files of the classes (see arch_moe.c, arch_deepseek.c).
 #include <string.h>
 
+#include <stdio.h>
+
 #include "base/json.h"
 #include "base/mem.h"
 #include "model/model_int.h"
@@ -160,4 +162,13 @@ lf_status lf__config_read_moe(lf_config *config, const lf_moe_keys *keys, const 
     if (keys->reads_sparse_step) return read_sparse_layers(config, json, err);
     for (int64_t layer = 0; layer < config->num_hidden_layers; layer++) mark_moe(config, layer, true);
     return read_deepseek(config, keys, json, err);
+}
+
+const char *lf_config_dense_reason(const char *architecture, char *dst, size_t dst_bytes)
+{
+    snprintf(dst, dst_bytes,
+             "not applicable to a dense model: architectures is %.64s, and config.json has no num_experts, "
+             "num_local_experts or n_routed_experts",
+             architecture[0] ? architecture : "not given");
+    return dst;
 }

@@ -85,6 +85,8 @@ typedef struct lf_config {
 } lf_config;
 
 bool lf_config_layer_is_moe(const lf_config *config, int64_t layer);
+// Why expert parallelism does not apply to a dense model, by the fields of config.json; returns dst.
+const char *lf_config_dense_reason(const char *architecture, char *dst, size_t dst_bytes);
 
 // What a parameter is for in the forward pass. One object on the device per slot and layer (and expert); several stored
 // tensors may share it (q, k and v rows of one projection).

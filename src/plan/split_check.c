@@ -210,6 +210,18 @@ static void check_blocks(check *c, const lf_group *g)
          message);
 }
 
+void lf_split_check_experts(const lf_outline *outline, lf_findings *findings)
+{
+    char why[256];
+    if (outline->num_experts > 0) return;
+    lf_finding_args args = {.code = "experts-none",
+                            .severity = LF_SEVERITY_NOTE,
+                            .subject = "num_experts",
+                            .remedy = "leave --enable-expert-parallel out; tensor parallelism alone cuts the model"};
+    lf_findings_add(findings, &args, "expert parallelism is %s",
+                    lf_config_dense_reason(outline->architecture, why, sizeof why));
+}
+
 lf_status lf_split_check(const lf_outline *outline, const lf_quant *quant, lf_topology topology, lf_findings *findings,
                          lf_error *err)
 {

@@ -24,5 +24,7 @@
 // The tensors of one name in different layers are told once. Does nothing for one rank. Fails only without memory.
 lf_status lf_split_check(const lf_outline *outline, const lf_quant *quant, lf_topology topology, lf_findings *findings,
                          lf_error *err);
+// For a caller that was asked for expert parallelism: the note experts-none when the model has none.
+void lf_split_check_experts(const lf_outline *outline, lf_findings *findings);
 
 #endif

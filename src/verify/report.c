@@ -153,20 +153,20 @@ static void put_rank(lf_buf *out, const json_t *rank)
 }
 
 // One rank is said in a line.
-static void put_topology(lf_buf *out, const json_t *topology)
+static void put_topology(lf_buf *out, const json_t *topology, const json_t *fingerprint)
 {
     size_t i;
     json_t *item;
     const json_t *ranks = json_object_get(topology, "ranks");
     if (!topology) return;
-    lf_buf_printf(out, "\n## Ranks\n\nTensor-parallel size %lld, %s; %zu host%s.\n",
+    const char *refused = text_of(topology, "expert_parallel_refused");
+    lf_buf_printf(out, "\n## Ranks\n\nTensor-parallel size %lld, %s; %zu host%s.%s%s\n",
                   (long long)json_integer_value(json_object_get(topology, "tensor_parallel_size")),
                   json_is_true(json_object_get(topology, "expert_parallel")) ? "experts dealt out whole"
-                  : json_is_true(json_object_get(topology, "expert_parallel_not_applicable"))
-                      ? "expert parallelism not applicable (a dense model)"
-                      : "no expert parallelism",
+                                                                             : "no expert parallelism",
                   json_array_size(json_object_get(topology, "hosts")),
-                  json_array_size(json_object_get(topology, "hosts")) == 1 ? "" : "s");
+                  json_array_size(json_object_get(topology, "hosts")) == 1 ? "" : "s",
+                  refused[0] ? " --enable-expert-parallel: " : "", refused);
     json_array_foreach(json_object_get(topology, "replicated_kv_heads"), i, item)
     {
         lf_buf_printf(out, "%s KV head %lld on ranks %lld-%lld", i ? "," : "\nReplicated:",
@@ -178,6 +178,10 @@ static void put_topology(lf_buf *out, const json_t *topology)
     lf_buf_puts(out, "\n| rank | host | query heads | KV heads | experts | weights, MiB | KV cache, MiB | read, MiB |\n"
                      "| ---: | --- | --- | --- | --- | ---: | ---: | ---: |\n");
     json_array_foreach(ranks, i, item) put_rank(out, item);
+    const double mib = 1024.0 * 1024.0;
+    lf_buf_printf(out, "\nAll ranks together have read %.2f MiB of a checkpoint with %.2f MiB of tensors.\n",
+                  (double)json_integer_value(json_object_get(topology, "bytes_read")) / mib,
+                  (double)json_integer_value(json_object_get(fingerprint, "tensor_bytes")) / mib);
 }
 
 static void put_overrides(lf_buf *out, const json_t *report)
@@ -211,7 +215,7 @@ static void render_markdown(lf_buf *out, const json_t *report)
                   text_of(fingerprint, "checkpoint"),
                   json_is_string(json_object_get(fingerprint, "data")) ? "yes" : "no",
                   text_of(report, "landfall_version"), text_of(report, "device"), text_of(report, "created"));
-    put_topology(out, json_object_get(report, "topology"));
+    put_topology(out, json_object_get(report, "topology"), fingerprint);
     put_steps(out, steps);
     put_proof(out, json_object_get(report, "proof"));
     put_answers(out, steps);

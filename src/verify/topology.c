@@ -61,9 +61,12 @@ json_t *lf__topology(const lf_verify_options *options, const lf__model *model)
         lf_json_append(&ranks, rank_json(config, &parameters, n_rank, rank, deals_experts));
     }
     lf_parameters_fini(&parameters);
-    return json_pack("{s:I, s:b, s:b, s:o, s:o}", "tensor_parallel_size", (json_int_t)n_rank, "expert_parallel",
-                     deals_experts, "expert_parallel_not_applicable", options->enable_expert_parallel && !deals_experts,
-                     "replicated_kv_heads", replicated_json(config, n_rank), "ranks", ranks);
+    char why[256];
+    bool is_refused = options->enable_expert_parallel && !deals_experts;
+    if (is_refused) lf_config_dense_reason(config->architecture, why, sizeof why);
+    return json_pack("{s:I, s:b, s:s*, s:o, s:o}", "tensor_parallel_size", (json_int_t)n_rank, "expert_parallel",
+                     deals_experts, "expert_parallel_refused", is_refused ? why : NULL, "replicated_kv_heads",
+                     replicated_json(config, n_rank), "ranks", ranks);
 }
 
 static bool is_listed(const json_t *list, const char *text)
@@ -91,4 +94,7 @@ void lf__topology_add_ranks(json_t *topology, const json_t *engine)
         if (!is_listed(hosts, host)) json_array_append_new(hosts, json_string(host));
     }
     json_object_set_new(topology, "hosts", hosts);
+    json_int_t bytes_read = 0;
+    json_array_foreach(said, i, rank) bytes_read += json_integer_value(json_object_get(rank, "bytes_read"));
+    json_object_set_new(topology, "bytes_read", json_integer(bytes_read));
 }

@@ -144,6 +144,23 @@ static void proof_table_tells_dummy_from_real(void **state)
     json_decref(steps);
 }
 
+// With some layers only: everything else passed, and what was proved was proved for these.
+static void fewer_layers_never_sign_off(void **state)
+{
+    json_t *steps = all_steps_passed();
+    set_step(steps, "preflight.layers", "skipped");
+    json_object_set_new(json_array_get(steps, 1), "evidence",
+                        json_pack("{s:i, s:i}", "num_hidden_layers", 4, "num_checkpoint_layers", 62));
+    assert_string_equal(json_string_value(json_object_get(json_array_get(steps, 1), "id")), "preflight.layers");
+    assert_false(is_signed_off(steps, "preflight.layers skipped"));
+    json_t *table = lf__proof_table(steps);
+    assert_string_equal(proof(table, "architecture runs", "dummy"), "proved, 4 of 62 layers");
+    assert_string_equal(proof(table, "greedy answers repeat", "real"), "proved, 4 of 62 layers");
+    assert_string_equal(proof(table, "answers are right", "dummy"), "cannot");
+    json_decref(table);
+    json_decref(steps);
+}
+
 int test_signoff(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +169,7 @@ int test_signoff(void)
         cmocka_unit_test(not_applicable_only_where_allowed),
         cmocka_unit_test(dummy_alone_never_signs_off),
         cmocka_unit_test(proof_table_tells_dummy_from_real),
+        cmocka_unit_test(fewer_layers_never_sign_off),
     };
     return cmocka_run_group_tests_name("signoff", tests, NULL, NULL);
 }

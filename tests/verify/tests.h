@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+int test_compare(void);
 int test_probes(void);
 int test_report(void);
 int test_signoff(void);
