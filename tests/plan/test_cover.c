@@ -33,20 +33,33 @@ static int64_t draw(int64_t least, int64_t most)
 
 // ---- models ----
 
-static lf_config random_config(char text[1024])
+enum { TEXT_BYTES = 2048 };
+
+static lf_config random_config(char text[TEXT_BYTES])
 {
-    static const char *const types[] = {"llama", "qwen2", "qwen3", "qwen3_moe", "minimax_m2"};
+    static const char *const types[] = {"llama", "qwen2", "qwen3", "qwen3_moe", "minimax_m2", "deepseek_v3"};
     static const int64_t most_heads = 64;
     int64_t n_kv = draw(1, 12), n_head = n_kv * draw(1, LF_MAX(most_heads / n_kv / 2, 1)), n_expert = draw(1, 20);
-    snprintf(text, 1024,
+    char latent[300], q_rank[16] = "null";
+    int type = (int)draw(0, LF_ARRAY_LENGTH(types) - 1);
+    if (draw(0, 1)) snprintf(q_rank, sizeof q_rank, "%d", (int)draw(1, 20));
+    snprintf(latent, sizeof latent,
+             "\"kv_lora_rank\": %d, \"q_lora_rank\": %s, \"qk_nope_head_dim\": %d, \"qk_rope_head_dim\": %d, "
+             "\"v_head_dim\": %d, \"n_routed_experts\": %d, \"n_shared_experts\": %d, \"n_group\": 1, "
+             "\"topk_group\": 1, \"first_k_dense_replace\": %d",
+             (int)draw(1, 20), q_rank, (int)draw(1, 9), (int)draw(1, 3) * 2, (int)draw(1, 9), (int)n_expert,
+             (int)draw(0, 3), (int)draw(0, 2));
+    bool is_latent = strcmp(types[type], "deepseek_v3") == 0;
+    if (!is_latent) snprintf(latent, sizeof latent, "\"rotary_dim\": 2");
+    snprintf(text, TEXT_BYTES,
              "{\"model_type\": \"%s\", \"hidden_size\": %d, \"intermediate_size\": %d, \"num_hidden_layers\": %d, "
              "\"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"head_dim\": %d, \"vocab_size\": %d, "
              "\"num_experts\": %d, \"num_local_experts\": %d, \"num_experts_per_tok\": %d, \"moe_intermediate_size\": %d, "
-             "\"mlp_only_layers\": [0], \"rotary_dim\": 2, \"attention_bias\": %s, \"mlp_bias\": %s, "
+             "\"mlp_only_layers\": [0], %s, \"attention_bias\": %s, \"mlp_bias\": %s, "
              "\"tie_word_embeddings\": %s}",
-             types[draw(0, 4)], (int)draw(1, 40), (int)draw(1, 300), (int)draw(1, 2), (int)n_head, (int)n_kv,
+             types[type], (int)draw(1, 40), (int)draw(1, 300), (int)draw(1, 2), (int)n_head, (int)n_kv,
              (int)draw(1, 8) * 2, (int)draw(1, 300), (int)n_expert, (int)n_expert, (int)draw(1, n_expert),
-             (int)draw(1, 90), draw(0, 1) ? "true" : "false", draw(0, 1) ? "true" : "false",
+             (int)draw(1, 90), latent, draw(0, 1) && !is_latent ? "true" : "false", draw(0, 1) ? "true" : "false",
              draw(0, 1) ? "true" : "false");
     lf_config config;
     lf_error err = {0};
@@ -73,7 +86,8 @@ typedef struct rule {
     const lf_config *config;
     int64_t n_rank;
     bool deals_experts;
-    int64_t head[MAX_LENGTH], vocab[MAX_LENGTH], ffn[MAX_LENGTH], expert_ffn[MAX_LENGTH], expert[MAX_LENGTH]; // holders
+    int64_t head[MAX_LENGTH], vocab[MAX_LENGTH], ffn[MAX_LENGTH], expert_ffn[MAX_LENGTH], shared_ffn[MAX_LENGTH],
+        expert[MAX_LENGTH]; // holders
 } rule;
 
 static void rule_init(rule *r, const lf_config *config, int64_t n_rank, bool deals_experts)
@@ -85,6 +99,7 @@ static void rule_init(rule *r, const lf_config *config, int64_t n_rank, bool dea
     deal(config->vocab_size, n_rank, r->vocab);
     deal(config->intermediate_size, n_rank, r->ffn);
     deal(config->moe_intermediate_size, n_rank, r->expert_ffn);
+    deal(config->shared_intermediate_size, n_rank, r->shared_ffn);
     deal(config->num_experts, n_rank, r->expert);
 }
 
@@ -100,13 +115,15 @@ static bool holds_kv(const rule *r, int64_t rank, int64_t kv)
 // Whether a rank holds a row (is_row) or column of a parameter.
 static bool holds(const rule *r, const lf_parameter *p, int64_t rank, bool is_row, int64_t i)
 {
-    const int64_t *widths = p->expert >= 0 ? r->expert_ffn : r->ffn;
+    bool is_shared = p->slot == LF_SLOT_SHARED_GATE_UP || p->slot == LF_SLOT_SHARED_DOWN;
+    const int64_t *widths = p->expert >= 0 ? r->expert_ffn : is_shared ? r->shared_ffn : r->ffn;
+    int64_t n_head = r->config->num_attention_heads;
     if (p->expert >= 0 && r->deals_experts) return r->expert[p->expert] == rank;
     switch (p->partition) {
     case LF_PARTITION_NONE: return true;
-    case LF_PARTITION_Q_HEADS: return !is_row || r->head[i / r->config->head_dim] == rank;
+    case LF_PARTITION_Q_HEADS: return !is_row || r->head[i / (p->shape[0] / n_head)] == rank;
     case LF_PARTITION_KV_HEADS: return !is_row || holds_kv(r, rank, i / r->config->head_dim);
-    case LF_PARTITION_O_HEADS: return is_row || r->head[i / r->config->head_dim] == rank;
+    case LF_PARTITION_O_HEADS: return is_row || r->head[i / (p->shape[1] / n_head)] == rank;
     case LF_PARTITION_FFN_ROWS: return !is_row || widths[i] == rank;
     case LF_PARTITION_FFN_COLS: return is_row || widths[i] == rank;
     case LF_PARTITION_VOCAB: return !is_row || r->vocab[i] == rank;
@@ -217,7 +234,7 @@ static void check_model(rule *r, const lf_config *config, int64_t n_rank, bool d
 static void random_models_are_covered_as_the_rule_says(void **state_unused)
 {
     static rule r;
-    char text[1024];
+    char text[TEXT_BYTES];
     for (int i = 0; i < N_MODEL; i++) {
         lf_config config = random_config(text);
         int64_t n_rank = i % 10 == 0 ? draw(17, MAX_RANK) : draw(1, 16);
