@@ -116,6 +116,9 @@ static inline lf_thread_scratch *lf__thread_scratch(lf_cpu_device *cpu, int thre
     return (lf_thread_scratch *)cpu->threads_pages.address + thread;
 }
 
+// Rows of so many elements that are worth a second thread: light work on a few of them is done sooner by one.
+static inline size_t lf__grain_of(size_t row_elements) { return 16384 / (row_elements + 1) + 1; }
+
 // weight.c
 lf_status lf__cpu_weight_create(lf_device *device, int64_t n_row, int64_t n_col, lf_weight **out, lf_error *err);
 void lf__cpu_weight_free(lf_device *device, lf_weight *weight);

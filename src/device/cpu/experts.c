@@ -13,7 +13,6 @@
 
 enum {
     RUN_ROWS = 1024,         // most rows of a run
-    GRAIN_ELEMENTS = 16384,  // elements below which a range is not worth a second thread
     THREAD_CHUNKS = 32,      // runs of memory that a thread streams one after the other, when costs are uneven
     COLUMN_BLOCK = 64,       // columns of the output that one thread adds up, at least
 };
@@ -322,14 +321,14 @@ static void add_range(void *ctx, size_t begin, size_t end, int thread)
 static lf_status compute_run(experts_job *job, lf_error *err)
 {
     size_t d = job->args->d, piece_rows = job->n_row / job->n_piece + 1;
-    lf_par_for(job->n_piece, GRAIN_ELEMENTS / (piece_rows * d) + 1, gather_range, job);
+    lf_par_for(job->n_piece, lf__grain_of(piece_rows * d), gather_range, job);
     lf_status rc = multiply(job, false, err);
     if (rc) return rc;
-    lf_par_for(job->n_piece, GRAIN_ELEMENTS / (piece_rows * job->args->d_ff) + 1, gate_range, job);
+    lf_par_for(job->n_piece, lf__grain_of(piece_rows * job->args->d_ff), gate_range, job);
     rc = multiply(job, true, err);
     if (rc) return rc;
     size_t n_block = (size_t)lf_ceil_div((int64_t)d, COLUMN_BLOCK);
-    lf_par_for(n_block, GRAIN_ELEMENTS / (job->n_row * COLUMN_BLOCK) + 1, add_range, job);
+    lf_par_for(n_block, lf__grain_of(job->n_row * COLUMN_BLOCK), add_range, job);
     return LF_OK;
 }
 

@@ -8,11 +8,6 @@
 
 #include "base/par.h"
 
-// Elements below which a range is not worth a second thread.
-enum { GRAIN_ELEMENTS = 16384 };
-
-static size_t grain_of(size_t row_elements) { return GRAIN_ELEMENTS / (row_elements + 1) + 1; }
-
 typedef struct norm_job {
     const lf_cpu_kernels *kernels;
     const lf_norm_args *args;
@@ -37,7 +32,7 @@ lf_status lf__cpu_rms_norm(lf_device *device, const lf_norm_args *args, lf_error
 {
     assert(lf_dptr_is_null(args->residual) || args->n_group == 1);
     norm_job job = {.kernels = &lf__cpu(device)->kernels, .args = args};
-    lf_par_for(args->n_tok, grain_of(args->n_group * args->d), norm_range, &job);
+    lf_par_for(args->n_tok, lf__grain_of(args->n_group * args->d), norm_range, &job);
     return LF_OK;
 }
 
@@ -67,7 +62,7 @@ lf_status lf__cpu_rope(lf_device *device, const lf_rope_args *args, lf_error *er
 {
     assert(args->rotary_dim % 2 == 0 && args->rotary_dim <= args->d_head);
     rope_job job = {.kernels = &lf__cpu(device)->kernels, .args = args};
-    lf_par_for(args->n_tok, grain_of(args->n_head * args->d_head), rope_range, &job);
+    lf_par_for(args->n_tok, lf__grain_of(args->n_head * args->d_head), rope_range, &job);
     return LF_OK;
 }
 
@@ -94,7 +89,7 @@ static void kv_store_range(void *ctx, size_t begin, size_t end, int thread)
 lf_status lf__cpu_kv_store(lf_device *device, const lf_kv_store_args *args, lf_error *err)
 {
     lf_kv_store_args copy = *args;
-    lf_par_for(args->n_tok, grain_of(2 * args->kv.n_kv_head * args->kv.d_head), kv_store_range, &copy);
+    lf_par_for(args->n_tok, lf__grain_of(2 * args->kv.n_kv_head * args->kv.d_head), kv_store_range, &copy);
     return LF_OK;
 }
 
@@ -116,7 +111,7 @@ static void gate_range(void *ctx, size_t begin, size_t end, int thread)
 lf_status lf__cpu_silu_mul(lf_device *device, const lf_silu_mul_args *args, lf_error *err)
 {
     gate_job job = {.kernels = &lf__cpu(device)->kernels, .args = args};
-    lf_par_for(args->n_tok, grain_of(2 * args->d), gate_range, &job);
+    lf_par_for(args->n_tok, lf__grain_of(2 * args->d), gate_range, &job);
     return LF_OK;
 }
 
@@ -134,6 +129,6 @@ static void gather_range(void *ctx, size_t begin, size_t end, int thread)
 lf_status lf__cpu_gather(lf_device *device, const lf_gather_args *args, lf_error *err)
 {
     lf_gather_args copy = *args;
-    lf_par_for(args->n_row, grain_of(args->d), gather_range, &copy);
+    lf_par_for(args->n_row, lf__grain_of(args->d), gather_range, &copy);
     return LF_OK;
 }

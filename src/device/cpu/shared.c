@@ -9,11 +9,6 @@
 
 #include "base/par.h"
 
-// Elements below which a range is not worth a second thread.
-enum { GRAIN_ELEMENTS = 16384 };
-
-static size_t grain_of(size_t row_elements) { return GRAIN_ELEMENTS / (row_elements + 1) + 1; }
-
 typedef struct reduce_job {
     const lf_cpu_kernels *kernels;
     const lf_all_reduce_args *args;
@@ -42,7 +37,7 @@ lf_status lf__cpu_all_reduce(lf_device *device, const lf_all_reduce_args *args, 
     }
     if (lf_dptr_is_null(args->y)) return LF_OK;
     reduce_job job = {.kernels = &cpu->kernels, .args = args};
-    lf_par_for(args->n_tok, grain_of(args->d), narrow_range, &job);
+    lf_par_for(args->n_tok, lf__grain_of(args->d), narrow_range, &job);
     return LF_OK;
 }
 
@@ -86,7 +81,7 @@ static void square_range(void *ctx, size_t begin, size_t end, int thread)
 lf_status lf__cpu_square_sums(lf_device *device, const lf_square_sums_args *args, lf_error *err)
 {
     square_job job = {.kernels = &lf__cpu(device)->kernels, .args = args};
-    lf_par_for(args->n_tok, grain_of(args->d), square_range, &job);
+    lf_par_for(args->n_tok, lf__grain_of(args->d), square_range, &job);
     return LF_OK;
 }
 
@@ -109,6 +104,6 @@ static void scale_range(void *ctx, size_t begin, size_t end, int thread)
 lf_status lf__cpu_scale_norm(lf_device *device, const lf_scale_norm_args *args, lf_error *err)
 {
     scale_job job = {.kernels = &lf__cpu(device)->kernels, .args = args};
-    lf_par_for(args->n_tok, grain_of(args->d), scale_range, &job);
+    lf_par_for(args->n_tok, lf__grain_of(args->d), scale_range, &job);
     return LF_OK;
 }
