@@ -12,9 +12,9 @@
 #include "base/par.h"
 
 enum {
-    RUN_ROWS = 1024,         // most rows of a run
-    THREAD_CHUNKS = 32,      // runs of memory that a thread streams one after the other, when costs are uneven
-    COLUMN_BLOCK = 64,       // columns of the output that one thread adds up, at least
+    RUN_ROWS = 1024,    // most rows of a run
+    THREAD_CHUNKS = 32, // runs of memory that a thread streams one after the other, when costs are uneven
+    COLUMN_BLOCK = 64,  // columns of the output that one thread adds up, at least
 };
 
 // Tokens of one expert: rows [row, row + n_row) of the run.
