@@ -175,6 +175,9 @@ static void put_topology(lf_buf *out, const json_t *topology, const json_t *fing
                       (long long)json_integer_value(json_object_get(item, "last_rank")));
     }
     if (json_array_size(json_object_get(topology, "replicated_kv_heads"))) lf_buf_puts(out, ".\n");
+    if (json_is_true(json_object_get(topology, "cache_is_latent"))) {
+        lf_buf_puts(out, "\nThe KV cache is a latent that every rank holds whole.\n");
+    }
     lf_buf_puts(out, "\n| rank | host | query heads | KV heads | experts | weights, MiB | KV cache, MiB | read, MiB |\n"
                      "| ---: | --- | --- | --- | --- | ---: | ---: | ---: |\n");
     json_array_foreach(ranks, i, item) put_rank(out, item);

@@ -69,12 +69,12 @@ static void judge(lf__step_result *result, const lf__comparison *found, int64_t 
 {
     char rerouted[96] = "";
     if (found->n_rerouted) {
-        snprintf(rerouted, sizeof rerouted, "; near ties sent %zu rows to other experts, which were left out",
+        snprintf(rerouted, sizeof rerouted, "; rows that a near tie sent to another expert, and were left out: %zu",
                  found->n_rerouted);
     }
     if (!found->agrees) {
         result->status = LF_STEP_FAILED;
-        DETAIL(result, "%s%s", found->first, rerouted);
+        DETAIL(result, "%s", found->first);
     } else if (found->n_logits == 0) {
         result->status = LF_STEP_SKIPPED;
         DETAIL(result, "no logits could be compared, layers agree as far as they could%s", rerouted);

@@ -39,6 +39,7 @@ static json_t *rank_json(const lf_config *config, const lf_parameters *parameter
 static json_t *replicated_json(const lf_config *config, int64_t n_rank)
 {
     json_t *list = json_array();
+    if (config->kv_lora_rank > 0) return list; // latent attention has no KV heads
     for (int64_t head = 0; head < config->num_key_value_heads; head++) {
         int64_t copies = lf_plan_kv_copies(config, n_rank, head), owner = lf_plan_kv_owner(config, n_rank, head);
         if (copies < 2) continue;
@@ -64,9 +65,9 @@ json_t *lf__topology(const lf_verify_options *options, const lf__model *model)
     char why[256];
     bool is_refused = options->enable_expert_parallel && !deals_experts;
     if (is_refused) lf_config_dense_reason(config->architecture, why, sizeof why);
-    return json_pack("{s:I, s:b, s:s*, s:o, s:o}", "tensor_parallel_size", (json_int_t)n_rank, "expert_parallel",
-                     deals_experts, "expert_parallel_refused", is_refused ? why : NULL, "replicated_kv_heads",
-                     replicated_json(config, n_rank), "ranks", ranks);
+    return json_pack("{s:I, s:b, s:s*, s:b, s:o, s:o}", "tensor_parallel_size", (json_int_t)n_rank, "expert_parallel",
+                     deals_experts, "expert_parallel_refused", is_refused ? why : NULL, "cache_is_latent",
+                     config->kv_lora_rank > 0, "replicated_kv_heads", replicated_json(config, n_rank), "ranks", ranks);
 }
 
 static bool is_listed(const json_t *list, const char *text)

@@ -24,6 +24,11 @@ expect "fewer layers on two ranks" 1 "$landfall" verify "$model" -tp 2 --compare
     --output-dir "$tmp/reduced"
 says "compare with fewer layers" "$tmp/out" "real.single_rank passed"
 says "no sign-off all the same" "$tmp/out" "2 of 5 layers were run"
+if mpirun --version | grep -q 'Open MPI'; then # two programs at once, as two hosts with different scripts would be
+    expect "a rank with other overrides" 3 mpirun --allow-run-as-root --oversubscribe -n 1 "$landfall" run "$model" -p hi -n 1 : \
+        -n 1 "$landfall" run "$model" -p hi -n 1 --hf-overrides '{"num_hidden_layers": 2}'
+    says "the rank is named" "$tmp/err" "rank 1 has another"
+fi
 expect "no ranks" 2 "$landfall" verify "$model" -tp 0 --output-dir "$tmp/none"
 expect "ranks that are none" 2 "$landfall" verify "$model" -tp two --output-dir "$tmp/none"
 expect "under mpirun" 2 env OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=2 "$landfall" verify "$model" --output-dir "$tmp/none"
