@@ -10,6 +10,7 @@ int test_compare(void);
 int test_probes(void);
 int test_report(void);
 int test_signoff(void);
+int test_single_rank(void);
 
 // A list in which every step of the bring-up has passed, images and probes included. Owned by the caller.
 json_t *all_steps_passed(void);
