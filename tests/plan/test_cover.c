@@ -242,8 +242,79 @@ static void random_models_are_covered_as_the_rule_says(void **state_unused)
     }
 }
 
+// ---- what an even split gets wrong ----
+
+// Rows [rank * n / n_rank, (rank + 1) * n / n_rank): how k_norm, k_proj and v_proj are often cut.
+static lf_range even_split(int64_t n, int64_t n_rank, int64_t rank)
+{
+    return (lf_range){rank * n / n_rank, (rank + 1) * n / n_rank};
+}
+
+// Rows of the KV heads' norm that a rank has where it needs them: row i of its part for dimension i of the heads it holds.
+static int64_t n_row_in_place(lf_range needed, lf_range given)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < lf_range_length(needed) && i < lf_range_length(given); i++) {
+        n += needed.begin + i == given.begin + i;
+    }
+    return n;
+}
+
+static lf_range k_norm_rows(const lf_config *config, const lf_parameters *parameters, int64_t n_rank, int64_t rank)
+{
+    lf_rank_plan plan;
+    assert_int_equal(lf_rank_plan_build(&plan, config, n_rank, rank, NULL), LF_OK);
+    for (size_t i = 0; i < parameters->count; i++) {
+        if (parameters->items[i].slot != LF_SLOT_K_NORM) continue;
+        lf_rect rect = lf_slice_rect(&parameters->items[i], config, &plan);
+        return (lf_range){rect.row, rect.row + rect.n_row};
+    }
+    fail_msg("no k_norm");
+    return (lf_range){0, 0};
+}
+
+// MiniMax-M2: 48 query heads on 8 KV heads of 128. On 8 ranks an even split is right; on 16, where two ranks share a KV head,
+// every rank gets 64 numbers for 128 dimensions ("128 vs 64"), and every second rank those of the other half.
+static void an_even_split_is_wrong_where_kv_heads_are_replicated(void **state_unused)
+{
+    static const char text[] = "{\"model_type\": \"minimax_m2\", \"num_attention_heads\": 48, \"num_key_value_heads\": 8, "
+                               "\"head_dim\": 128, \"hidden_size\": 16, \"intermediate_size\": 8, \"num_hidden_layers\": 1, "
+                               "\"num_local_experts\": 2, \"num_experts_per_tok\": 1, \"vocab_size\": 9, \"rotary_dim\": 64}";
+    lf_config config;
+    lf_error err = {0};
+    json_t *json = NULL;
+    lf_parameters parameters;
+    assert_int_equal(lf_json_parse(&json, text, strlen(text), "config", &err), LF_OK);
+    assert_int_equal(lf_config_parse(&config, json, &err), LF_OK);
+    json_decref(json);
+    assert_int_equal(lf_parameters_build(&parameters, &config, &err), LF_OK);
+    for (int64_t n_rank = 1; n_rank <= 48; n_rank++) {
+        bool is_right = true;
+        int64_t n_held = 0;
+        for (int64_t rank = 0; rank < n_rank; rank++) {
+            lf_range needed = k_norm_rows(&config, &parameters, n_rank, rank);
+            lf_range given = even_split(8 * 128, n_rank, rank);
+            is_right &= needed.begin == given.begin && needed.end == given.end;
+            if (n_rank == 16) {
+                assert_int_equal(lf_range_length(needed), 128);
+                assert_int_equal(lf_range_length(given), 64);
+                assert_int_equal(n_row_in_place(needed, given), rank % 2 == 0 ? 64 : 0);
+            }
+            n_held += lf_range_length(needed);
+        }
+        assert_int_equal(is_right, 8 % n_rank == 0);
+        // A sum of squares over all that ranks hold counts replicated heads as often as they are held: on 16 ranks the norm
+        // would divide by sqrt(2) too much.
+        if (n_rank == 16) assert_int_equal(n_held, 2 * 8 * 128);
+    }
+    lf_parameters_fini(&parameters);
+}
+
 int test_cover(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_models_are_covered_as_the_rule_says)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_models_are_covered_as_the_rule_says),
+        cmocka_unit_test(an_even_split_is_wrong_where_kv_heads_are_replicated),
+    };
     return cmocka_run_group_tests_name("cover", tests, NULL, NULL);
 }
