@@ -5,9 +5,12 @@
 //
 // The tolerance. Ranks add parts of a product in float32 in another order, so a block's output, rounded to bf16, may be
 // its neighbour; until that happens traces agree to the bit. From then on the two passes round independently of each
-// other: behind every block (attention or feed-forward) a number may differ by one unit of bf16, 2^-8 of its size, and
-// errors of different blocks are independent, so that they add as squares. Behind b blocks a row may therefore differ by
-// 2^-8 sqrt(b) of its length. A wrong head, slice or norm differs by a good part of the row in the block where it is.
+// other. A block (attention or feed-forward) rounds five times on its way: behind the norm, the first product, the
+// attention or gate, the second product, and the sum. Rounding to bf16 moves a number by 0.425 * 2^-8 of its size in the
+// root mean square (uniform errors, mantissas spread evenly over a binade). Independent errors add as squares: behind b
+// blocks, in two passes, 0.425 * 2^-8 sqrt(10 b) of a row's length. That is what blocks as large as the stream would give
+// that pass a difference on as they find it; random models stay at half of it. A wrong head, slice or norm differs by a
+// good part of the row in the block where it is.
 //
 // Experts. A router compares scores, and a difference within the tolerance can turn a near tie over: the row then is
 // computed by another expert, and rightly so. Such a row is counted, and compared no further. The same input with
@@ -23,7 +26,8 @@
 #include "verify/verify_int.h"
 
 enum { MAX_ROW = 16, MAX_LISTED = 32 };
-static const double unit = 0x1p-8;
+static const double rounding = 0.425 * 0x1p-8; // of a number, root mean square
+enum { N_ROUNDING = 2 * 5 };                   // of two passes through a block
 
 // A trace that is read line by line.
 typedef struct reader {
@@ -134,7 +138,7 @@ static point *find_point(comparison *c, const json_t *record)
     return NULL;
 }
 
-static double tolerance_of(const point *p) { return unit * sqrt((double)p->n_block); }
+static double tolerance_of(const point *p) { return rounding * sqrt((double)(N_ROUNDING * p->n_block)); }
 
 static double value_of(const json_t *values, size_t i)
 {
@@ -301,6 +305,23 @@ static lf_status compare_all(comparison *c, reader *a, reader *b, bool *is_parte
     }
 }
 
+// Where the difference grows most: worth a look even when it is within the tolerance. Logits have another length.
+static json_t *largest_growth(const comparison *c)
+{
+    double most = 0;
+    const point *where = NULL;
+    for (size_t i = 1; i + 1 < n_point(c); i++) {
+        const point *p = &c->points[i];
+        double growth = p->worst * p->worst - p[-1].worst * p[-1].worst;
+        if (!(growth > most)) continue;
+        most = growth;
+        where = p;
+    }
+    if (!where) return json_null();
+    return json_pack("{s:s, s:o, s:o}", "point", where->name, "layer",
+                     where->layer >= 0 ? json_integer(where->layer) : json_null(), "growth", amount(sqrt(most)));
+}
+
 static json_t *evidence_of(const comparison *c, bool is_parted)
 {
     json_t *points = json_array();
@@ -312,13 +333,13 @@ static json_t *evidence_of(const comparison *c, bool is_parted)
                                         p->is_identical, "rows", (json_int_t)p->n_row, "difference", amount(p->worst),
                                         "tolerance", tolerance_of(p)));
     }
-    return json_pack("{s:s, s:I, s:b, s:I, s:I, s:O?, s:O?, s:I, s:O, s:o}",                                          //
+    return json_pack("{s:s, s:I, s:b, s:I, s:I, s:O?, s:O?, s:o, s:I, s:O, s:o}",                                          //
                      "tolerance_rule",                                                                                //
-                     "a row may differ by 2^-8 sqrt(b) of its length behind b blocks: one unit of bf16 for each, "    //
-                     "rounded independently; embeddings are identical",                                               //
+                     "behind b blocks a row may differ by 0.425 * 2^-8 * sqrt(10 b) of its length: five roundings "   //
+                     "to bf16 in each block of both passes, independent errors; embeddings are identical",            //
                      "steps", (json_int_t)c->n_step, "tokens_part", is_parted, "logits_rows", (json_int_t)c->n_logits, //
                      "same_likeliest", (json_int_t)c->n_likeliest, "first_not_identical", c->first_digest,            //
-                     "first_beyond_tolerance", c->first, "n_rerouted", (json_int_t)c->n_rerouted, "rerouted",         //
+                     "first_beyond_tolerance", c->first, "largest_growth", largest_growth(c), "n_rerouted", (json_int_t)c->n_rerouted, "rerouted",         //
                      c->rerouted, "points", points);
 }
 
