@@ -18,7 +18,7 @@
 enum {
     SLICE_BYTES = 64 << 20,
     // Up to here a sum goes to everybody whole: its time is the messages' latency.
-    WHOLE_BYTES = 32 << 10,
+    WHOLE_BYTES = 8 << 10,
     RING_AFTER_NS = 10 * 1000 * 1000, // a shorter pause finds the others awake, see wait.c
 };
 
@@ -126,30 +126,29 @@ static span piece_of(size_t n, int r, int n_rank)
     return (span){LF_MIN(begin * line, n), LF_MIN(end * line, n) - LF_MIN(begin * line, n)};
 }
 
-static void add(float *restrict sum, const float *restrict x, const float *restrict y, size_t n)
+// Element by element, so `sum` may be one of the others.
+static void add(float *sum, const float *x, const float *y, size_t n)
 {
+#pragma omp simd
     for (size_t i = 0; i < n; i++) sum[i] = x[i] + y[i];
 }
 
 // x = part of rank 0 + part of rank 1 + ..., where x is this rank's part and the others' are in the staging memory.
-// In blocks that stay in the first-level cache.
+// In blocks that stay in the first-level cache; the last addition of a block goes to x, which may still be one of the
+// parts until then.
 static void add_in_order(const lf_comm *comm, float *x, size_t n, size_t part_bytes)
 {
     enum { BLOCK = 1024 };
     float sum[BLOCK];
     for (size_t begin = 0; begin < n; begin += BLOCK) {
         size_t count = LF_MIN((size_t)BLOCK, n - begin);
-        const float *first = NULL;
+        const float *so_far = NULL;
         for (int r = 0; r < comm->n_rank; r++) {
-            const float *part =
-                (r == comm->rank ? x : (const float *)(const void *)part_of(comm, r, part_bytes)) + begin;
-            if (r == 0) {
-                first = part;
-            } else {
-                add(sum, r == 1 ? first : sum, part, count);
-            }
+            const float *part = r == comm->rank ? x : (const float *)(const void *)part_of(comm, r, part_bytes);
+            float *to = r == comm->n_rank - 1 ? x + begin : sum;
+            if (so_far) add(to, so_far, part + begin, count);
+            so_far = so_far ? to : part + begin;
         }
-        memcpy(x + begin, sum, count * sizeof *sum);
     }
 }
 
