@@ -52,6 +52,7 @@ typedef struct launcher {
     int64_t start_by_ns;                 // when the start has failed; INT64_MAX: it has not
     int64_t deadline_ns;                 // when ranks are killed; INT64_MAX: never
     int n_kill;                          // times that happened
+    int lost_rank, lost_pid;             // the first that ended before the ranks had met; pid 0: none
     char cause[LF_LAUNCH_TEXT_BYTES];    // the first reason to fail; "": none
     char output[8192];                   // what mpirun printed first
     size_t n_output;
@@ -205,7 +206,12 @@ static void lose_rank(launcher *l, int r)
     close(rank->fd);
     rank->fd = -1;
     if (rank->has_said_end || l->n_kill > 0) return;
-    set_cause(l, "rank %d (pid %d) ended unexpectedly", r, (int)rank->pid);
+    if (l->ranks[0].has_met) {
+        set_cause(l, "rank %d (pid %d) ended unexpectedly", r, (int)rank->pid);
+    } else if (l->lost_pid == 0) {
+        l->lost_rank = r; // perhaps because another one never came: see name_lost_rank
+        l->lost_pid = rank->pid;
+    }
     end_by(l, r == 0 ? NOTICE_MS : l->ranks[0].has_met ? ANSWER_MS : BRIEF_MS);
 }
 
@@ -274,7 +280,7 @@ static void notice_mpirun_end(launcher *l)
 {
     if (!l->mpirun || waitpid(l->mpirun, &l->mpirun_status, WNOHANG) != l->mpirun) return;
     l->mpirun = 0;
-    if (l->n_kill > 0 || l->signal_number) {
+    if (l->n_kill > 0 || l->signal_number || l->lost_pid) {
         end_by(l, 0);
     } else if (missing_rank(l) >= 0) {
         say_why_not_started(l);
@@ -315,6 +321,18 @@ static void kill_all(launcher *l)
 
 // ---- the launcher's life ----
 
+// MPI ends ranks whose peers do not appear, so a rank that never came is the cause before one that ended.
+static void name_lost_rank(launcher *l)
+{
+    if (l->lost_pid == 0) return;
+    int missing = missing_rank(l);
+    if (missing >= 0) {
+        set_cause(l, "rank %d has not started", missing);
+    } else {
+        set_cause(l, "rank %d (pid %d) ended unexpectedly", l->lost_rank, l->lost_pid);
+    }
+}
+
 static int ms_until(int64_t ns)
 {
     if (ns == INT64_MAX) return -1;
@@ -352,8 +370,12 @@ static void follow(launcher *l)
         if (fds[n + 2].fd >= 0 && fds[n + 2].revents) hear_mpirun(l);
         notice_mpirun_end(l);
         if (lf_now_ns() >= l->start_by_ns) give_start_up(l);
-        if (lf_now_ns() >= l->deadline_ns) kill_all(l);
+        if (lf_now_ns() >= l->deadline_ns) {
+            name_lost_rank(l);
+            kill_all(l);
+        }
     }
+    name_lost_rank(l);
 }
 
 // Rank 0 speaks for all. When it could not, the first cause does.

@@ -49,11 +49,13 @@ static const char *const *flags_of(const char *launcher)
     posix_spawn_file_actions_destroy(&actions);
     close(ends[1]);
     size_t length = 0;
-    while (code == 0 && length < sizeof text - 1) {
-        ssize_t n = read(ends[0], text + length, sizeof text - 1 - length);
+    while (code == 0) { // to its end: a closed pipe would kill the writer
+        char rest[512];
+        bool is_full = length == sizeof text - 1;
+        ssize_t n = read(ends[0], is_full ? rest : text + length, is_full ? sizeof rest : sizeof text - 1 - length);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) break;
-        length += (size_t)n;
+        if (!is_full) length += (size_t)n;
     }
     text[length] = '\0';
     close(ends[0]);

@@ -298,6 +298,10 @@ lf_status lf__agree(lf_comm *comm, lf_status status, lf_error *err)
     if (failed || first == INT64_MAX) return failed;
     failed = lf__broadcast_from(comm, (int)first, &theirs, sizeof theirs, err);
     if (failed) return failed;
+    // Whoever gives up because of this error must not overtake it: all have it when the first one goes on.
+    lf_error unused;
+    int64_t nothing = 0;
+    lf__min_i64(comm, &nothing, 1, &unused);
     *err = theirs;
     return theirs.status;
 }

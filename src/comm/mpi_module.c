@@ -4,6 +4,7 @@
 // order of additions is the library's own and because they cannot be left when a peer has died.
 #include <limits.h>
 #include <mpi.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,16 @@ static void name_library(mpi_state *state)
     int length = 0;
     MPI_Get_library_version(state->library, &length);
     state->library[strcspn(state->library, ",\r\n")] = '\0';
+    for (char *c = state->library; *c; c++) {
+        if (*c == '\t') *c = ' ';
+    }
+}
+
+// MPICH's launcher tells ranks of the death of one by SIGUSR1, which would end them.
+static void ignore_notices(void)
+{
+    struct sigaction action;
+    if (sigaction(SIGUSR1, NULL, &action) == 0 && action.sa_handler == SIG_DFL) signal(SIGUSR1, SIG_IGN);
 }
 
 static int join(mpi_state *state, int *rank, int *n_rank, char *why)
@@ -56,6 +67,7 @@ static int join(mpi_state *state, int *rank, int *n_rank, char *why)
     MPI_Comm_rank(state->world, rank);
     MPI_Comm_size(state->world, n_rank);
     name_library(state);
+    ignore_notices();
     return 0;
 }
 

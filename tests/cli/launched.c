@@ -96,8 +96,8 @@ static int run_job(const lf_verb *verb, int argc, char **argv)
     lf_status status = lf_opts_parse(verb, argc, argv, &args, &scenario, 1, &is_done, &err);
     if (status) return lf_cli_fail(verb, &err);
     if (!scenario) return 2;
-    const char *rank_text = getenv("OMPI_COMM_WORLD_RANK");
-    if (strcmp(scenario, "absent") == 0 && rank_text && atoi(rank_text) == args.who) raise(SIGKILL);
+    lf_comm_world world = lf_comm_world_of_environment();
+    if (strcmp(scenario, "absent") == 0 && world.is_launched && world.rank == args.who) raise(SIGKILL);
     status = lf_ranks_open(&ranks, verb, argc, argv, args.tensor_parallel_size, &err);
     if (ranks.is_over) return ranks.exit_status;
     if (!status) {

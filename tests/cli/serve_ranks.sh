@@ -32,7 +32,7 @@ ask() { # PATH BODY
 
 # rank R: the process that is rank R of the server that this script has started.
 rank() {
-    for pid in $(pgrep -P "$(pgrep -P "$server" | head -n 1)"); do
+    for pid in $(pgrep -f -- "$tmp/ready.json"); do
         if tr '\0' '\n' <"/proc/$pid/environ" | grep -qxE "(OMPI_COMM_WORLD_RANK|PMI_RANK)=$1"; then echo "$pid"; fi
     done
 }
@@ -97,7 +97,7 @@ kill "$first"
 wait "$first"
 cp -r "$model" "$tmp/other"
 sed -i 's/"rope_theta": *10000/"rope_theta": 20000/' "$tmp/other/config.json"
-if mpirun --version | grep -q 'Open MPI'; then # two programs at once, as two hosts with different files would be
+if $is_open_mpi; then # two programs at once, as two hosts with different files would be
     start launch 1 "$landfall" serve "$model" --port 0 : -n 1 "$landfall" serve "$tmp/other"
     ends "a rank on another checkpoint" 3
     one_cause "a rank on another checkpoint" "rank 1 has another checkpoint"

@@ -1,17 +1,19 @@
 # What the tests of ranks share, beside ../cli/lib.sh (whose $landfall is then the program that runs as ranks): mpirun.
 . "$(dirname "$0")/../cli/lib.sh"
-command -v mpirun >/dev/null || { echo "skipped: no mpirun"; exit 77; }
+mpirun=${LANDFALL_MPIRUN:-mpirun}
+command -v "$mpirun" >/dev/null || { echo "skipped: no $mpirun"; exit 77; }
+if "$mpirun" --version | grep -q 'Open MPI'; then is_open_mpi=true; else is_open_mpi=false; fi
 [ -e "${LANDFALL_MODULE_DIR-}/landfall-mpi.so" ] || { echo "skipped: no landfall-mpi.so in '${LANDFALL_MODULE_DIR-}'"; exit 77; }
 
 # Open MPI does not run for root, nor with more ranks than processors, unless it is told to.
 launch() { # N COMMAND...
     n=$1
     shift
-    if mpirun --version | grep -q 'Open MPI'; then
+    if $is_open_mpi; then
         set -- --oversubscribe --bind-to none "$@"
         if [ "$(id -u)" -eq 0 ]; then set -- --allow-run-as-root "$@"; fi
     fi
-    mpirun -n "$n" "$@"
+    timeout 100 "$mpirun" -n "$n" "$@"
 }
 
 # Under sanitizers: what MPI keeps, which only whole call stacks tell, and its locks are not ours.
