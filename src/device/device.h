@@ -65,8 +65,8 @@ typedef struct lf_norm_args {
     float eps;
 } lf_norm_args;
 
-// Rotates the first rotary_dim elements of each head in place: halves are paired (element i with i + rotary_dim / 2), or
-// neighbours (2 i with 2 i + 1).
+// Rotates the first rotary_dim elements of each head in place: halves are paired (element i with i + rotary_dim / 2),
+// or neighbours (2 i with 2 i + 1).
 typedef struct lf_rope_args {
     lf_dptr x; // bf16 [n_tok, n_head, d_head] inside rows of x_stride
     size_t x_stride;
@@ -113,9 +113,9 @@ typedef struct lf_attention_args {
     int64_t sliding_window; // 0: none; else a query sees the last sliding_window positions
 } lf_attention_args;
 
-// Every head has a matrix of its own: y[t, h] = W[h] x[t, h], or W[h]^T x[t, h], accumulated in float32. It brings queries
-// into the space of a latent cache and results back out of it (DeepSeek-V2, arXiv 2405.04434, section 2.1.2: W_UK is absorbed
-// into the queries, W_UV follows the sum), so that the cache is never expanded to keys and values of heads.
+// Every head has a matrix of its own: y[t, h] = W[h] x[t, h], or W[h]^T x[t, h], accumulated in float32. It brings
+// queries into the space of a latent cache and results back out of it (DeepSeek-V2, arXiv 2405.04434, section 2.1.2:
+// W_UK is absorbed into the queries, W_UV follows the sum), so that the cache is never expanded to keys and values.
 typedef struct lf_head_product_args {
     lf_dptr weight;       // bf16: W[h] is [n_row, n_col], row-major without gaps, head_stride elements behind W[h - 1]
     size_t head_stride;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The forward pass of a decoder, dense or with experts, on one rank or several, written once as device operators. It owns the activation
-// buffers; all of them, like the step's inputs, keep their addresses, so the same calls can run eagerly or be captured.
+// The forward pass of a decoder, dense or with experts, on one rank or several, written once as device operators. It
+// owns the activation buffers; all of them, like the step's inputs, keep their addresses, so the same calls can run
+// eagerly or be captured.
 #ifndef LF_ENGINE_FORWARD_H
 #define LF_ENGINE_FORWARD_H
 
@@ -23,8 +24,8 @@ typedef struct lf_rows {
     size_t stride;
 } lf_rows;
 
-// Dimensions and buffers are this rank's part, as its plan says; n_head, n_kv_head and the widths d_ff, d_shared (of the
-// shared experts) and d_expert may be 0.
+// Dimensions and buffers are this rank's part, as its plan says; n_head, n_kv_head and the widths d_ff, d_shared (of
+// the shared experts) and d_expert may be 0.
 typedef struct lf_forward {
     lf_device *device; // BORROWED, as the three below
     const lf_config *config;
@@ -36,20 +37,20 @@ typedef struct lf_forward {
     size_t n_head_per_kv, first_head;  // query heads of a KV head; where in its first KV head's group a rank begins
     size_t first_owned_kv, n_owned_kv; // of the n_kv_head: those that no lower rank holds
     // OWNED
-    lf_rows hidden;        // bf16 [max_tok, d_model]: input and output of each block
-    lf_rows residual;      // bf16 [max_tok, d_model]: the running sum
-    lf_rows qkv;           // bf16 [max_tok, rows of LF_SLOT_QKV]: q heads, k heads, v heads; or latents of q, of k and v
-    lf_rows queries;       // bf16 [max_tok, n_head d_head]: latent attention, as the two below
-    lf_rows absorbed;      // bf16 [max_tok, n_head (kv_lora_rank + qk_rope_head_dim)]
-    lf_rows latents;       // bf16 [max_tok, n_head kv_lora_rank]
-    lf_rows attention;     // bf16 [max_tok, n_head d_head (or v_head_dim)]
-    lf_rows gate_up;       // bf16 [max_tok, 2 d_ff or 2 d_shared]
-    lf_rows activation;    // bf16 [max_tok, d_ff or d_shared]
-    lf_rows selected;      // bf16 [max_row, d_model]: the hidden rows that need logits
-    lf_rows logits;        // f32 [max_row, n_vocab]; rank 0 only
-    lf_dptr cos_sin;       // f32 [n_position, rotary_dim]
-    lf_dptr partial;       // f32 [max_tok, d_model]: a rank's part of a block's output; experts or several ranks
-    lf_dptr square_sums;   // f32 [max_tok, 2]; several ranks
+    lf_rows hidden;      // bf16 [max_tok, d_model]: input and output of each block
+    lf_rows residual;    // bf16 [max_tok, d_model]: the running sum
+    lf_rows qkv;         // bf16 [max_tok, rows of LF_SLOT_QKV]: q heads, k heads, v heads; or latents of q, of k and v
+    lf_rows queries;     // bf16 [max_tok, n_head d_head]: latent attention, as the two below
+    lf_rows absorbed;    // bf16 [max_tok, n_head (kv_lora_rank + qk_rope_head_dim)]
+    lf_rows latents;     // bf16 [max_tok, n_head kv_lora_rank]
+    lf_rows attention;   // bf16 [max_tok, n_head d_head (or v_head_dim)]
+    lf_rows gate_up;     // bf16 [max_tok, 2 d_ff or 2 d_shared]
+    lf_rows activation;  // bf16 [max_tok, d_ff or d_shared]
+    lf_rows selected;    // bf16 [max_row, d_model]: the hidden rows that need logits
+    lf_rows logits;      // f32 [max_row, n_vocab]; rank 0 only
+    lf_dptr cos_sin;     // f32 [n_position, rotary_dim]
+    lf_dptr partial;     // f32 [max_tok, d_model]: a rank's part of a block's output; experts or several ranks
+    lf_dptr square_sums; // f32 [max_tok, 2]; several ranks
     lf_dptr chosen_experts; // int32 [max_tok, num_experts_per_tok]
     lf_dptr chosen_scores;  // f32 [max_tok, num_experts_per_tok]
     lf_dptr experts_scratch;

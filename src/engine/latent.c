@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Latent attention (DeepSeek-V2 and later; transformers' DeepseekV3Attention). Keys and values of all heads come from one
-// latent c of a token, by a matrix per head: k = W_uk c, v = W_uv c. They are never formed. The cache holds c, and behind
-// it the part of a key that rotates, which all heads share; a query is brought into the space of c instead,
+// Latent attention (DeepSeek-V2 and later; transformers' DeepseekV3Attention). Keys and values of all heads come from
+// one latent c of a token, by a matrix per head: k = W_uk c, v = W_uv c. They are never formed. The cache holds c, and
+// behind it the part of a key that rotates, which all heads share; a query is brought into the space of c instead,
 //     q . W_uk c = (W_uk^T q) . c,        sum of p W_uv c = W_uv (sum of p c),
 // so that a step reads the cache once for all heads, and each layer's W_uk and W_uv once.
 #include "engine/pass.h"

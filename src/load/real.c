@@ -206,9 +206,10 @@ static void log_ignored(const lf_ledger *ledger)
 {
     for (size_t i = 0, n; i < ledger->n_ignored; i += n) {
         const char *reason = ledger->ignored[i].reason;
-        for (n = 1; i + n < ledger->n_ignored && ledger->ignored[i + n].reason == reason; n++) {}
-        lf_log(LF_LOG_INFO, "%zu tensor%s without a use, from '%s' on: %s", n, n == 1 ? "" : "s", ledger->ignored[i].name,
-               reason);
+        for (n = 1; i + n < ledger->n_ignored && ledger->ignored[i + n].reason == reason; n++) {
+        }
+        lf_log(LF_LOG_INFO, "%zu tensor%s without a use, from '%s' on: %s", n, n == 1 ? "" : "s",
+               ledger->ignored[i].name, reason);
     }
 }
 

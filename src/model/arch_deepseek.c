@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // DeepSeek-V3 (and R1): latent attention, first layers dense, then routed and shared experts. To be read beside
-// transformers' models/deepseek_v3/modeling_deepseek_v3.py. What reads the hidden state is one slot: the queries, or the
-// latent they are made of, and below them the latent of keys and values with the key part that rotates.
+// transformers' models/deepseek_v3/modeling_deepseek_v3.py. What reads the hidden state is one slot: the queries, or
+// the latent they are made of, and below them the latent of keys and values with the key part that rotates.
 //
 // Within an expert rows stand in the order of their names: the names of a checkpoint are sorted, and a hundred thousand
 // that are sorted already are no work.

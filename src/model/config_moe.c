@@ -24,8 +24,8 @@ static lf_status refuse(lf_error *err, const char *key, int64_t found, int64_t l
 static void mark_moe(lf_config *config, int64_t layer, bool is_moe)
 {
     uint64_t bit = (uint64_t)1 << layer % 64;
-    config->moe_layers[layer / 64] = is_moe ? config->moe_layers[layer / 64] | bit
-                                            : config->moe_layers[layer / 64] & ~bit;
+    config->moe_layers[layer / 64] =
+        is_moe ? config->moe_layers[layer / 64] | bit : config->moe_layers[layer / 64] & ~bit;
 }
 
 // Layers (l + 1) % decoder_sparse_step == 0 have experts, unless mlp_only_layers names them.
@@ -89,7 +89,8 @@ static lf_status read_groups(lf_config *config, const lf_moe_keys *keys, const j
     if (!status) status = lf_json_int(json, "topk_group", 1, max_experts, &config->topk_group, err);
     if (status) return status;
     if (config->num_experts % config->n_group != 0) {
-        return refuse(err, "n_group", config->n_group, config->num_experts, "the experts are not divisible into groups");
+        return refuse(err, "n_group", config->n_group, config->num_experts,
+                      "the experts are not divisible into groups");
     }
     if (config->topk_group > config->n_group) {
         return refuse(err, "topk_group", config->topk_group, config->n_group,

@@ -58,8 +58,8 @@ typedef struct lf_config {
     int64_t eos_token_ids[8]; // of config.json and generation_config.json together
     size_t n_eos_token_id;
 
-    // Latent attention (DeepSeek-V2 and later): keys and values of all heads come from one latent of a token by a matrix
-    // per head. kv_lora_rank is 0 without. The cache holds the latent and one key part that rotates.
+    // Latent attention (DeepSeek-V2 and later): keys and values of all heads come from one latent of a token by a
+    // matrix per head. kv_lora_rank is 0 without. The cache holds the latent and one key part that rotates.
     int64_t q_lora_rank; // 0: queries come straight from the hidden state
     int64_t kv_lora_rank;
     int64_t qk_nope_head_dim, qk_rope_head_dim, v_head_dim;
@@ -70,11 +70,11 @@ typedef struct lf_config {
     int64_t num_experts_per_tok; // chosen for a token
     int64_t moe_intermediate_size;
     int64_t shared_intermediate_size; // of the experts that every token takes, together; 0: none
-    int64_t n_group, topk_group; // 1, 1: no groups; else experts of the best topk_group of n_group groups compete
+    int64_t n_group, topk_group;      // 1, 1: no groups; else experts of the best topk_group of n_group groups compete
     double routed_scaling_factor;
-    bool norm_topk_prob;     // chosen scores are divided by their sum
-    bool routes_by_sigmoid;  // scores are sigmoids, otherwise a softmax
-    bool has_router_bias;    // added to the scores for choosing only
+    bool norm_topk_prob;    // chosen scores are divided by their sum
+    bool routes_by_sigmoid; // scores are sigmoids, otherwise a softmax
+    bool has_router_bias;   // added to the scores for choosing only
     bool has_shared_experts;
     uint64_t moe_layers[LF_MAX_LAYERS / 64]; // bit l: layer l has experts, others are dense
 
@@ -93,8 +93,8 @@ const char *lf_config_dense_reason(const char *architecture, char *dst, size_t d
 typedef enum lf_slot {
     LF_SLOT_EMBED,      // matrix [vocab_size, hidden_size], also LF_SLOT_LM_HEAD's when tied
     LF_SLOT_INPUT_NORM, // vector [hidden_size]
-    LF_SLOT_QKV, // matrix [(num_attention_heads + 2 num_key_value_heads) head_dim, hidden_size]: q rows, k rows, v rows;
-                 // latent attention: q_lora_rank rows (or q rows), then kv_lora_rank + qk_rope_head_dim
+    LF_SLOT_QKV, // matrix [(num_attention_heads + 2 num_key_value_heads) head_dim, hidden_size]: q rows, k rows, v
+                 // rows; latent attention: q_lora_rank rows (or q rows), then kv_lora_rank + qk_rope_head_dim
     LF_SLOT_QKV_BIAS,       // vector, rows of LF_SLOT_QKV
     LF_SLOT_Q_NORM,         // vector [head_dim], or [num_attention_heads head_dim] over all heads
     LF_SLOT_K_NORM,         // vector [head_dim], or [num_key_value_heads head_dim] over all heads

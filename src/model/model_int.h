@@ -94,11 +94,11 @@ typedef struct lf_moe_keys {
     bool norm_topk_prob, reads_norm_topk_prob; // what holds without the key; whether the class looks at it
     bool routes_by_sigmoid;
     bool has_router_bias;
-    bool reads_sparse_step; // decoder_sparse_step and mlp_only_layers make layers dense; otherwise none is, but for
-    int64_t first_k_dense_replace;      // the first ones; 0: the class has no such key
-    int64_t n_group, topk_group;        // 0: the class has no such keys
-    int64_t n_shared_experts;           // 0: the class has no such key
-    double routed_scaling_factor;       // 0: the class has no such key
+    bool reads_sparse_step;        // decoder_sparse_step and mlp_only_layers make layers dense
+    int64_t first_k_dense_replace; // so many first layers are dense; this and the next: 0: the class has no such key
+    int64_t n_group, topk_group;
+    int64_t n_shared_experts;
+    double routed_scaling_factor;
 } lf_moe_keys;
 
 // Latent attention where a key is absent.
@@ -119,7 +119,7 @@ typedef struct lf_config_defaults {
     bool reads_attention_bias, reads_mlp_bias; // whether the class looks at attention_bias, mlp_bias
     bool has_qkv_bias;                         // always, whatever attention_bias says
     bool has_qk_norm, has_wide_qk_norm;
-    double rope_theta;      // 0: 10000
+    double rope_theta;                // 0: 10000
     int64_t num_nextn_predict_layers; // 0: the class has no such key
     const lf_moe_keys *moe;           // NULL: the class has no experts
     const lf_latent_keys *latent;     // NULL: every head has keys and values of its own, or of its group
@@ -155,9 +155,10 @@ lf_status lf__config_parse_over(lf_config *config, json_t **json, const json_t *
 // Fills the fields of latent attention, and head_dim and num_key_value_heads, which follow from them.
 lf_status lf__config_read_latent(lf_config *config, const lf_latent_keys *keys, const json_t *json, lf_error *err);
 
-// Fills config->rope from rope_parameters, rope_scaling, rope_theta, partial_rotary_factor, rotary_dim and rope_interleave; the
-// dimensions of `config` are already read.
-lf_status lf__config_read_rope(lf_config *config, const lf_config_defaults *defaults, const json_t *json, lf_error *err);
+// Fills config->rope from rope_parameters, rope_scaling, rope_theta, partial_rotary_factor, rotary_dim and
+// rope_interleave; the dimensions of `config` are already read.
+lf_status lf__config_read_rope(lf_config *config, const lf_config_defaults *defaults, const json_t *json,
+                               lf_error *err);
 
 // Fills the expert fields of `config`; its dimensions are already read.
 lf_status lf__config_read_moe(lf_config *config, const lf_moe_keys *keys, const json_t *json, lf_error *err);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The parameter table made concrete: rows whose condition holds, one per layer where the name says {layer}, one per
-// expert where it says {expert}, their expressions evaluated for one config. Slots are nothing more than the union of the rows that name them, so their
-// shapes come from the table too.
+// expert where it says {expert}, their expressions evaluated for one config. Slots are nothing more than the union of
+// the rows that name them, so their shapes come from the table too.
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,8 +119,8 @@ static char *write_number(char *dst, int64_t number)
     return dst;
 }
 
-// The pattern with {layer} and {expert} replaced, and a NUL; returns the end. Never longer than the pattern: numbers have
-// at most four digits.
+// The pattern with {layer} and {expert} replaced, and a NUL; returns the end. Never longer than the pattern: numbers
+// have at most four digits.
 static char *expand_name(char *dst, const char *pattern, int64_t layer, int64_t expert)
 {
     for (const char *c = pattern; *c;) {
@@ -261,7 +261,8 @@ const char *lf_config_ignored_reason(const lf_config *config, const char *name)
     const lf_arch *arch = lf__arch_find(config->architecture);
     for (size_t i = 0; arch && i < arch->n_ignored; i++) {
         const lf_ignored_name *ignored = &arch->ignored[i];
-        if (lf__condition_holds(&ignored->condition, config, -1) && matches(ignored->pattern, name)) return ignored->reason;
+        if (lf__condition_holds(&ignored->condition, config, -1) && matches(ignored->pattern, name))
+            return ignored->reason;
     }
     return arch && lf_config_is_mtp(config, name) ? arch->mtp_reason : NULL;
 }

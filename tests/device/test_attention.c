@@ -47,8 +47,8 @@ static void unmake(problem *p)
 // Runs the device on the problem; returns the outputs, sequence after sequence, malloced.
 static lf_bf16 *run_on(lf_device *device, const problem *p)
 {
-    size_t q_row = p->n_head * p->d, out_row = p->n_head * value_width(p), kv_row = p->n_kv_head * p->d, q_stride = q_row + 7, table_stride = 0, n_block = 1,
-           n_tok = 0;
+    size_t q_row = p->n_head * p->d, out_row = p->n_head * value_width(p), kv_row = p->n_kv_head * p->d,
+           q_stride = q_row + 7, table_stride = 0, n_block = 1, n_tok = 0;
     for (size_t s = 0; s < p->n_seq; s++) {
         size_t need = (p->length[s] + p->block_size - 1) / p->block_size;
         table_stride = need > table_stride ? need : table_stride;
@@ -221,8 +221,8 @@ static lf_bf16 *in_steps(lf_device *device, const problem *p, size_t step)
     return all;
 }
 
-// One latent for all heads, fewer and more of them than there is scratch for at a time, and numbers of them that cannot be
-// cut evenly.
+// One latent for all heads, fewer and more of them than there is scratch for at a time, and numbers of them that cannot
+// be cut evenly.
 static void attends_to_latents(void **state)
 {
     static const size_t heads[] = {4, 7, 64, 128, 97, 200}, keys[][2] = {{28, 20}, {136, 128}, {576, 512}};
@@ -305,10 +305,8 @@ static void bits_depend_on_the_context_only(void **state)
 int test_attention(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(agrees_with_double_precision),
-        cmocka_unit_test(skips_sequences_without_queries),
-        cmocka_unit_test(reads_long_contexts_split_over_threads),
-        cmocka_unit_test(attends_to_latents),
+        cmocka_unit_test(agrees_with_double_precision),           cmocka_unit_test(skips_sequences_without_queries),
+        cmocka_unit_test(reads_long_contexts_split_over_threads), cmocka_unit_test(attends_to_latents),
         cmocka_unit_test(bits_depend_on_the_context_only),
     };
     return cmocka_run_group_tests_name("attention", tests, NULL, NULL);

@@ -19,7 +19,8 @@ static size_t width_out(const shape *s, bool is_transposed) { return is_transpos
 // y of tokens [first, first + n_tok) of x; malloced rows of n_head (width_out + n_tail + GAP).
 static lf_bf16 *run(const shape *s, bool is_transposed, lf_dptr weight, lf_dptr x, size_t first, size_t n_tok)
 {
-    size_t x_head = width_in(s, is_transposed) + s->n_tail + GAP, y_head = width_out(s, is_transposed) + s->n_tail + GAP;
+    size_t x_head = width_in(s, is_transposed) + s->n_tail + GAP,
+           y_head = width_out(s, is_transposed) + s->n_tail + GAP;
     size_t bytes = n_tok * s->n_head * y_head * sizeof(lf_bf16);
     lf_dptr y = reserve(bytes);
     for (size_t i = 0; i < bytes / sizeof(lf_bf16); i++) ((lf_bf16 *)y.address)[i] = untouched;
@@ -64,7 +65,8 @@ static void expect_head(const shape *s, bool is_transposed, const lf_bf16 *w, co
 static void check(const shape *s, bool is_transposed, uint64_t seed)
 {
     test_random random = {seed};
-    size_t x_head = width_in(s, is_transposed) + s->n_tail + GAP, y_head = width_out(s, is_transposed) + s->n_tail + GAP;
+    size_t x_head = width_in(s, is_transposed) + s->n_tail + GAP,
+           y_head = width_out(s, is_transposed) + s->n_tail + GAP;
     size_t head_stride = s->n_row * s->n_col + GAP;
     lf_dptr weight = test_random_bf16(&random, s->n_head * head_stride, 1);
     lf_dptr x = test_random_bf16(&random, s->n_tok * s->n_head * x_head, 1);
@@ -90,7 +92,7 @@ static void check(const shape *s, bool is_transposed, uint64_t seed)
 static void agrees_with_double_precision(void **state)
 {
     static const shape shapes[] = {
-        {1, 1, 1, 1, 0},     {3, 12, 20, 2, 8},    {4, 64, 128, 11, 0}, {5, 65, 33, 12, 3},
+        {1, 1, 1, 1, 0},      {3, 12, 20, 2, 8},    {4, 64, 128, 11, 0},  {5, 65, 33, 12, 3},
         {2, 128, 512, 7, 64}, {7, 10, 128, 100, 2}, {2, 200, 576, 30, 4}, {1, 63, 31, 230, 1},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {

@@ -100,7 +100,12 @@ static void test_layers_are_as_the_config_says(void **state)
         bool has_values;
     } cases[] = {
         {{.num_hidden_layers = 2, .head_dim = 8}, 3, 8, 8, 2 * 3 * (8 + 8) * 4 * 2, true},
-        {{.num_hidden_layers = 2, .head_dim = 9, .kv_lora_rank = 12, .qk_rope_head_dim = 4}, 1, 16, 12, 2 * 16 * 4 * 2, false},
+        {{.num_hidden_layers = 2, .head_dim = 9, .kv_lora_rank = 12, .qk_rope_head_dim = 4},
+         1,
+         16,
+         12,
+         2 * 16 * 4 * 2,
+         false},
         {{.num_hidden_layers = 2, .head_dim = 9, .kv_lora_rank = 12, .qk_rope_head_dim = 4}, 0, 16, 12, 0, false},
     };
     lf_device *device = NULL;

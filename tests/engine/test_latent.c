@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What latent attention asks of the device, seen by a device that notes it and passes it on: the two norms inside have an
-// eps of their own, the cache is one array for all heads, and a layer reads its matrices per head once each way.
+// What latent attention asks of the device, seen by a device that notes it and passes it on: the two norms inside have
+// an eps of their own, the cache is one array for all heads, and a layer reads its matrices per head once each way.
 #include "tests.h"
 
 #include <math.h>
@@ -59,10 +59,9 @@ static void test_what_a_layer_asks_for(void **state)
     golden g;
     golden_read(&g, "moe/deepseek_v3_fp8_block");
     json_t *overrides = json_pack("{s:f}", "rms_norm_eps", 0.25);
-    lf_engine engine = {.options = {.model_dir = g.dir,
-                                    .hf_overrides = overrides,
-                                    .max_num_seqs = 1,
-                                    .kv_cache_memory_bytes = 16 << 20}};
+    lf_engine engine = {
+        .options = {
+            .model_dir = g.dir, .hf_overrides = overrides, .max_num_seqs = 1, .kv_cache_memory_bytes = 16 << 20}};
     lf_error err = {0};
     if (lf__engine_build(&engine, &err)) fail_msg("%s", err.message);
     own = engine.device->ops;

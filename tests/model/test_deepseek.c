@@ -63,8 +63,9 @@ static void keys_are_read(void **state)
 // The scale that vLLM computes for the released model, and what has no part in it.
 static void yarn_scales_the_scores(void **state)
 {
-#define YARN(type, more) ", \"rope_scaling\": {\"type\": \"" type "\", \"factor\": 40, " \
-                         "\"original_max_position_embeddings\": 4096" more "}"
+#define YARN(type, more)                                                                                               \
+    ", \"rope_scaling\": {\"type\": \"" type "\", \"factor\": 40, "                                                    \
+    "\"original_max_position_embeddings\": 4096" more "}"
     lf_config c = parse(V3(YARN("yarn", ", \"mscale\": 1.0, \"mscale_all_dim\": 1.0")));
     assert_true(fabs(lf_config_softmax_scale(&c) - 0.13523377) < 1e-7);
     assert_true(fabs(c.rope.attention_factor - 1) < 1e-12);
@@ -186,9 +187,9 @@ static void layers_for_more_tokens_are_known(void **state)
 {
     lf_config config = parse(SMALL(", \"num_nextn_predict_layers\": 2"));
     static const char *const known[] = {"model.layers.3.eh_proj.weight", "model.layers.4.mlp.experts.3.up_proj.weight"};
-    static const char *const unknown[] = {"model.layers.2.eh_proj.weight", "model.layers.5.eh_proj.weight",
-                                          "model.layers.03.eh_proj.weight", "model.layers.3", "layers.3.eh_proj.weight",
-                                          "model.layers.x.eh_proj.weight"};
+    static const char *const unknown[] = {"model.layers.2.eh_proj.weight",  "model.layers.5.eh_proj.weight",
+                                          "model.layers.03.eh_proj.weight", "model.layers.3",
+                                          "layers.3.eh_proj.weight",        "model.layers.x.eh_proj.weight"};
     for (size_t i = 0; i < LF_ARRAY_LENGTH(known); i++) {
         assert_true(lf_config_is_mtp(&config, known[i]));
         assert_non_null(strstr(lf_config_ignored_reason(&config, known[i]), "multi-token prediction"));

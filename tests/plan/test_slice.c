@@ -43,7 +43,7 @@ static lf_config parse(const char *text)
 // Heads whose queries (7), keys with values (8) and outputs (3) are of different widths.
 #define DEEPSEEK(q_lora_rank)                                                                                          \
     "{\"model_type\": \"deepseek_v3\", \"hidden_size\": 12, \"intermediate_size\": 17, \"num_hidden_layers\": 2, "     \
-    "\"num_attention_heads\": 7, \"num_key_value_heads\": 7, \"qk_nope_head_dim\": 5, \"qk_rope_head_dim\": 2, "        \
+    "\"num_attention_heads\": 7, \"num_key_value_heads\": 7, \"qk_nope_head_dim\": 5, \"qk_rope_head_dim\": 2, "       \
     "\"v_head_dim\": 3, \"kv_lora_rank\": 4, \"q_lora_rank\": " q_lora_rank                                            \
     ", \"first_k_dense_replace\": 2, \"vocab_size\": 19}"
 

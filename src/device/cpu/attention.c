@@ -38,10 +38,10 @@ typedef struct tile_work {
     lf_thread_scratch *scratch;
     size_t kv_head, n_kv_head; // more than one when the tile has few rows, all of which fit
     size_t first_row,
-        n_row;        // of one head: rows [first_row, first_row + n_row / n_kv_head) of the tile's tokens * group
+        n_row;         // of one head: rows [first_row, first_row + n_row / n_kv_head) of the tile's tokens * group
     size_t d, d_value; // of a key, of a value
     size_t stride;     // of rows of query, part and total
-    bool is_tiled;    // the query is in groups, rows are padded to whole groups
+    bool is_tiled;     // the query is in groups, rows are padded to whole groups
 } tile_work;
 
 static size_t tile_tokens(size_t group) { return group >= LF_QUERY_ROWS ? 1 : LF_QUERY_ROWS / group; }
@@ -380,7 +380,8 @@ static void join_segments(void *ctx, size_t begin, size_t end, int thread)
         for (size_t segment = 0; segment < job->n_segment; segment++) {
             const float *part = part_of(job, item, segment, work.stride);
             for (size_t r = 0; r < work.n_row; r++, part += work.stride + 2) {
-                fold(s->total + r * work.stride, &s->total_m[r], &s->total_l[r], part + 2, part[0], part[1], work.d_value);
+                fold(s->total + r * work.stride, &s->total_m[r], &s->total_l[r], part + 2, part[0], part[1],
+                     work.d_value);
             }
         }
         store_total(&work);
@@ -441,8 +442,8 @@ static void choose_split(attention_job *job, size_t max_context)
     job->part_rows = rows;
 }
 
-// More query heads of one KV head than there is scratch for (a latent has all of them) are cut in equal groups, as if each
-// had a KV head of its own: pieces that threads can share, and of which the keys can be split.
+// More query heads of one KV head than there is scratch for (a latent has all of them) are cut in equal groups, as if
+// each had a KV head of its own: pieces that threads can share, and of which the keys can be split.
 static void cut_group(attention_job *job)
 {
     enum { MOST_ALIASES = 16 };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Products with a matrix per head, on the kernels of attention: W x is a score against the rows of W, W^T x weighs them,
-// 64 rows of W at a time. A piece of work is one head and some tokens; few tokens multiply straight from memory, many
-// from float32 tiles that are made of the rows once. The kernels give the same bits both ways, and every output is one
-// chain of multiply-adds, so that a token's result does not depend on the others.
+// Products with a matrix per head, on the kernels of attention: W x is a score against the rows of W, W^T x weighs
+// them, 64 rows of W at a time. A piece of work is one head and some tokens; few tokens multiply straight from memory,
+// many from float32 tiles that are made of the rows once. The kernels give the same bits both ways, and every output is
+// one chain of multiply-adds, so that a token's result does not depend on the others.
 #include "device/cpu/cpu_int.h"
 
 #include <string.h>
@@ -40,7 +40,8 @@ typedef struct chunk {
 static const lf_bf16 *x_of(const product_work *work, size_t tok)
 {
     const lf_head_product_args *args = work->args;
-    return (const lf_bf16 *)args->x.address + (work->first_tok + tok) * args->x_stride + work->head * args->x_head_stride;
+    return (const lf_bf16 *)args->x.address + (work->first_tok + tok) * args->x_stride +
+           work->head * args->x_head_stride;
 }
 
 static lf_bf16 *y_of(const product_work *work, size_t tok)
@@ -207,8 +208,8 @@ lf_status lf__cpu_head_product(lf_device *device, const lf_head_product_args *ar
 {
     lf_cpu_device *cpu = lf__cpu(device);
     if (args->n_col > LF_MAX_D_HEAD) {
-        return lf_error_set(err, LF_ERR_UNSUPPORTED,
-                            "latents of %zu elements: the cpu device has room for %d", args->n_col, LF_MAX_D_HEAD);
+        return lf_error_set(err, LF_ERR_UNSUPPORTED, "latents of %zu elements: the cpu device has room for %d",
+                            args->n_col, LF_MAX_D_HEAD);
     }
     product_job job = {.cpu = cpu, .args = args, .n_block = (args->n_tok + LF_QUERY_ROWS - 1) / LF_QUERY_ROWS};
     size_t products = LF_MIN(args->n_tok, (size_t)LF_QUERY_ROWS) * args->n_row * args->n_col;

@@ -101,8 +101,7 @@ void lf_rotate_pairs__avx2(lf_bf16 *head, const float *cos_sin, size_t half)
         __m256 c = _mm256_loadu_ps(cos_sin + i), s = _mm256_loadu_ps(cos_sin + half + i);
         __m256i first = lf_v8_round_bf16(_mm256_fmsub_ps(a, c, _mm256_mul_ps(b, s)));
         __m256i second = lf_v8_round_bf16(_mm256_fmadd_ps(b, c, _mm256_mul_ps(a, s)));
-        _mm256_storeu_si256((__m256i *)(void *)(head + 2 * i),
-                            _mm256_or_si256(first, _mm256_slli_epi32(second, 16)));
+        _mm256_storeu_si256((__m256i *)(void *)(head + 2 * i), _mm256_or_si256(first, _mm256_slli_epi32(second, 16)));
     }
     for (; i < half; i++) {
         float a = lf_bf16_to_f32(head[2 * i]), b = lf_bf16_to_f32(head[2 * i + 1]);
