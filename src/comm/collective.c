@@ -129,7 +129,9 @@ static span piece_of(size_t n, int r, int n_rank)
 // Element by element, so `sum` may be one of the others.
 static void add(float *sum, const float *x, const float *y, size_t n)
 {
+#ifdef _OPENMP
 #pragma omp simd
+#endif
     for (size_t i = 0; i < n; i++) sum[i] = x[i] + y[i];
 }
 
