@@ -187,7 +187,7 @@ typedef struct lf_span {
 } lf_span;
 
 // What one rank holds, in the model's own numbering. A KV head whose query heads straddle ranks is held by each of
-// them.
+// them. `intermediate` is a part of the dense layers' width, or of each expert's where there are no dense layers.
 typedef struct lf_share {
     lf_span query_heads, kv_heads, intermediate, vocab;
     lf_span experts;             // held whole; empty unless experts are dealt out

@@ -19,7 +19,6 @@ static lf_share share_of(const lf_rank_plan *plan, const lf_config *dims)
 {
     lf_share share = {.query_heads = span_of(plan->query_heads),
                       .kv_heads = span_of(plan->kv_heads),
-                      .intermediate = span_of(plan->ffn),
                       .vocab = span_of(plan->vocab)};
     for (int64_t head = plan->kv_heads.begin; head < plan->kv_heads.end; head++)
         share.n_kv_replicated += lf_plan_kv_copies(dims, plan->n_rank, head) > 1;
@@ -50,6 +49,7 @@ static lf_status fill_share(lf_share *share, const lf_model *model, lf_topology 
     lf_status status = lf_rank_plan_build(&plan, &dims, tp, rank % tp, err);
     if (status) return status;
     *share = share_of(&plan, &dims);
+    share->intermediate = span_of(lf_topology_width(outline, topology, rank));
     if (ep > 1) share->experts = span_of(lf_range_balanced(outline->num_experts, ep, rank % ep));
     if (pf->has_table && ep > 1) lf_rank_plan_deal_experts(&plan, &dims, ep, rank % ep);
     if (pf->has_table) return weigh_by_table(share, model, &plan, err);

@@ -250,9 +250,7 @@ static void print_row(const model_plan *m, int64_t rank)
     const rank_row *row = &m->rows[rank];
     char heads[48], kv[48], ffn[48], experts[48], vocab[48], weights[48], token[48], cache[48], total[48];
     bool has_experts = m->topology.expert_parallel_size > 1;
-    lf_range width = m->outline.has_dense_layers ? row->plan.ffn
-                                                 : lf_range_balanced(m->outline.moe_intermediate_size,
-                                                                     m->topology.tensor_parallel_size, row->plan.rank);
+    lf_range width = lf_topology_width(&m->outline, m->topology, rank);
     printf("%5" PRId64 "  %-12s %-10s %-14s ", rank, range_text(heads, sizeof heads, row->plan.query_heads, ""),
            range_text(kv, sizeof kv, row->plan.kv_heads, holds_replicated(&m->dims, &row->plan) ? "*" : ""),
            range_text(ffn, sizeof ffn, width, ""));
@@ -351,7 +349,7 @@ static json_t *rank_json(const model_plan *m, int64_t rank)
                      "rank", (json_int_t)rank,                                                             //
                      "query_heads", range_json(plan->query_heads), "kv_heads", range_json(plan->kv_heads), //
                      "kv_heads_replicated", replicated, "kv_heads_owned", owned,                           //
-                     "intermediate", range_json(plan->ffn),                                                //
+                     "intermediate", range_json(lf_topology_width(&m->outline, m->topology, rank)),        //
                      "experts", m->outline.num_experts ? range_json(row->experts) : json_null(),           //
                      "vocab", range_json(plan->vocab), "weight_bytes", bytes_json(row->weight_bytes),      //
                      "kv_bytes_per_token", (json_int_t)row->kv_bytes_per_token,                            //

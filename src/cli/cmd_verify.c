@@ -190,10 +190,16 @@ const lf_verb lf_verb_verify = {
         "Brings a checkpoint up and collects the evidence: the preflight of landfall check, gate A with dummy weights, "
         "gate B with the real weights, and a report for people (report.md) and for programs (report.json). Both gates "
         "speak to a server over HTTP only.\n\n"
+        "With --tensor-parallel-size N the servers run on N ranks of this machine, and the report says what each rank holds "
+        "and has read. --compare-single-rank runs a fixed prompt on the ranks and on one, and names the first layer that "
+        "differs by more than rounding explains; when one rank does not fit into memory, the step is skipped, and a "
+        "skipped step is never signed off.\n\n"
         "Sign-off is computed from the steps: dummy weights alone, a failed or skipped mandatory step, or a report "
         "that was edited afterwards never get there.",
     .example = "landfall verify models/landfall-tiny-qwen3-fp8 --output-dir verify-output\n"
-               "landfall verify --recheck verify-output/report.json",
+               "landfall verify --recheck verify-output/report.json\n"
+               "landfall verify models/landfall-tiny-qwen3-fp8 -tp 2 --compare-single-rank\n"
+               "landfall verify models/MiniMax-M2 --load-format dummy --hf-overrides '{\"num_hidden_layers\": 4}'",
     .opts = verify_opts,
     .n_opt = LF_ARRAY_LENGTH(verify_opts),
     .run = run_verify,

@@ -112,6 +112,14 @@ void lf_census_fini(lf_census *census)
     *census = (lf_census){0};
 }
 
+lf_range lf_topology_width(const lf_outline *outline, lf_topology topology, int64_t rank)
+{
+    int64_t n_rank = topology.tensor_parallel_size;
+    if (outline->has_dense_layers) return lf_range_balanced(outline->intermediate_size, n_rank, rank % n_rank);
+    if (topology.expert_parallel_size > 1) return (lf_range){0, outline->moe_intermediate_size};
+    return lf_range_balanced(outline->moe_intermediate_size, n_rank, rank % n_rank);
+}
+
 bool lf_group_cuts_cols(const lf_group *group)
 {
     return group->role.partition == LF_PARTITION_O_HEADS || group->role.partition == LF_PARTITION_FFN_COLS;

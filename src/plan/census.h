@@ -38,6 +38,9 @@ typedef struct lf_topology {
     int64_t tensor_parallel_size, expert_parallel_size;
 } lf_topology;
 
+// The feed-forward width that a rank holds: of the dense layers, or of each of its experts when there are none.
+lf_range lf_topology_width(const lf_outline *outline, lf_topology topology, int64_t rank);
+
 // What rank `rank` holds of each tensor of a group, along the dimension that is cut (rows unless lf_group_cuts_cols).
 lf_range lf_group_range(const lf_group *group, const lf_outline *outline, lf_topology topology, int64_t rank);
 bool lf_group_cuts_cols(const lf_group *group);

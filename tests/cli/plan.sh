@@ -21,6 +21,11 @@ expect "plan --json" 0 "$landfall" plan "$tmp/model" -tp 5 --json
 says "json: ranks" "$tmp/out" '"tensor_parallel_size": 5'
 says "json: replicated heads" "$tmp/out" '"kv_heads_replicated"'
 
+sparse=$golden/moe/minimax_m2_bf16/checkpoint
+expect "experts cut by width" 0 "$landfall" plan "$sparse" --tp 4 --json
+says "a part of each" "$(tr -d ' \n' <"$tmp/out" >"$tmp/flat"; echo "$tmp/flat")" '"intermediate":[5,10],"experts":[0,8]'
+expect "experts dealt out" 0 "$landfall" plan "$sparse" --tp 4 --enable-expert-parallel --json
+says "some, whole" "$(tr -d ' \n' <"$tmp/out" >"$tmp/flat"; echo "$tmp/flat")" '"intermediate":[0,20],"experts":[2,4]'
 expect "no model" 2 "$landfall" plan
 expect "no such directory" 3 "$landfall" plan "$tmp/absent"
 says "the file is named" "$tmp/err" "config.json"
