@@ -59,11 +59,16 @@ static const struct {
                   "\"num_experts\": 8, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 20, \"norm_topk_prob\": true"},
     {"minimax_m2", "\"architectures\": [\"MiniMaxM2ForCausalLM\"], \"intermediate_size\": 20, \"num_local_experts\": 8, "
                    "\"num_experts_per_tok\": 2, \"rotary_dim\": 4"},
+    // layer 0 is dense; head_dim follows from the parts of a query
+    {"deepseek_v3", "\"architectures\": [\"DeepseekV3ForCausalLM\"], \"intermediate_size\": 200, \"first_k_dense_replace\": 1, "
+                    "\"n_routed_experts\": 8, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 20, \"n_shared_experts\": 2, "
+                    "\"n_group\": 2, \"topk_group\": 1, \"q_lora_rank\": 40, \"kv_lora_rank\": 24, \"qk_nope_head_dim\": 8, "
+                    "\"qk_rope_head_dim\": 4, \"v_head_dim\": 10, \"num_nextn_predict_layers\": 0"},
 };
 
 static void begin(maker *m, const shape *wanted)
 {
-    char text[2048], quantization[256] = "";
+    char text[2048], quantization[256] = "", size_of_head[64] = "";
     const char *family = NULL;
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
         if (strcmp(families[i].model_type, wanted->model_type) == 0) family = families[i].text;
@@ -79,10 +84,13 @@ static void begin(maker *m, const shape *wanted)
                  ", \"quantization_config\": {\"quant_method\": \"fp8\", \"weight_block_size\": [%d, %d]}",
                  (int)m->block_rows, (int)m->block_cols);
     }
+    if (strcmp(wanted->model_type, "deepseek_v3") != 0) {
+        snprintf(size_of_head, sizeof size_of_head, ", \"head_dim\": %d", (int)head_dim);
+    }
     snprintf(text, sizeof text,
-             "{\"model_type\": \"%s\", %s, %s, \"num_attention_heads\": %d, \"num_key_value_heads\": %d, "
-             "\"head_dim\": %d%s}",
-             wanted->model_type, family, common, (int)wanted->n_head, (int)wanted->n_kv_head, (int)head_dim,
+             "{\"model_type\": \"%s\", %s, %s, \"num_attention_heads\": %d, \"num_key_value_heads\": "
+             "%d%s%s}",
+             wanted->model_type, family, common, (int)wanted->n_head, (int)wanted->n_kv_head, size_of_head,
              quantization);
     synthetic_begin(m->files, text);
 }
@@ -91,7 +99,7 @@ static void begin(maker *m, const shape *wanted)
 
 static bool writes_stream(lf_slot slot) // its rows are dimensions of the residual stream
 {
-    return slot == LF_SLOT_O || slot == LF_SLOT_DOWN || slot == LF_SLOT_EXPERT_DOWN;
+    return slot == LF_SLOT_O || slot == LF_SLOT_DOWN || slot == LF_SLOT_EXPERT_DOWN || slot == LF_SLOT_SHARED_DOWN;
 }
 
 static bool is_linear(lf_slot slot)
@@ -179,7 +187,7 @@ static void fill(maker *m, const lf_parameter *p, int64_t n_live_row, float *val
     reserve(m, p, values);
 }
 
-// The routers of MiniMax-M2 are float32, all else is bf16.
+// Routers with a bias, and the bias, are float32, all else is bf16.
 static void add_plain(maker *m, const lf_parameter *p, int64_t n_live_row)
 {
     size_t n = (size_t)(p->shape[0] * p->shape[1]);

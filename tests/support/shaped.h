@@ -9,7 +9,7 @@
 #include "synthetic.h"
 
 typedef struct shape {
-    const char *model_type; // "qwen3", "qwen3_moe", "minimax_m2"
+    const char *model_type; // "qwen3", "qwen3_moe", "minimax_m2", "deepseek_v3"
     int64_t n_head, n_kv_head;
     bool is_fp8; // linear layers as F8_E4M3 with blocks of scales; otherwise everything is bf16
 } shape;

@@ -178,16 +178,18 @@ static double *linear(const object *weight, const object *bias, const double *x,
     return y;
 }
 
-// Halves of the first rotary_dim dimensions turn against each other.
+// Halves of the first rotary_dim dimensions turn against each other, or neighbours.
 static void rotate(const lf_config *config, double *head, size_t position)
 {
     int64_t half = config->rope.rotary_dim / 2;
     assert_int_equal(config->rope.kind, LF_ROPE_DEFAULT);
     for (int64_t i = 0; i < half; i++) {
         double angle = (double)position * pow(config->rope.theta, -(double)i / (double)half);
-        double a = head[i], b = head[half + i];
-        head[i] = a * cos(angle) - b * sin(angle);
-        head[half + i] = b * cos(angle) + a * sin(angle);
+        double *first = head + (config->rope.is_interleaved ? 2 * i : i);
+        double *second = config->rope.is_interleaved ? first + 1 : first + half;
+        double a = *first, b = *second;
+        *first = a * cos(angle) - b * sin(angle);
+        *second = b * cos(angle) + a * sin(angle);
     }
 }
 
@@ -204,8 +206,9 @@ static void norm_heads(const exact *model, lf_slot slot, int64_t layer, double *
     }
 }
 
-// One query head at position t over keys and values of positions [0, t], `stride` apart.
-static void attend(const double *q, const double *k, const double *v, int64_t stride, size_t t, int64_t d, double *out)
+// One query head at position t over keys of width d and values of width d_value of positions [0, t], `stride` apart.
+static void attend(const double *q, const double *k, const double *v, int64_t stride, size_t t, int64_t d,
+                   int64_t d_value, double *out)
 {
     double *p = rows_of(t + 1, 1), most = (double)-INFINITY, sum = 0;
     for (size_t s = 0; s <= t; s++) {
@@ -214,7 +217,7 @@ static void attend(const double *q, const double *k, const double *v, int64_t st
     }
     for (size_t s = 0; s <= t; s++) sum += p[s] = exp(p[s] - most);
     for (size_t s = 0; s <= t; s++) {
-        for (int64_t i = 0; i < d; i++) out[i] += p[s] / sum * v[(int64_t)s * stride + i];
+        for (int64_t i = 0; i < d_value; i++) out[i] += p[s] / sum * v[(int64_t)s * stride + i];
     }
     free(p);
 }
@@ -235,7 +238,7 @@ static double *attention(const exact *model, int64_t layer, const double *x, siz
     for (size_t t = 0; t < n; t++) {
         for (int64_t h = 0; h < n_head; h++) {
             const double *k = qkv + (n_head + h * n_kv / n_head) * d;
-            attend(qkv + (int64_t)t * stride + h * d, k, k + n_kv * d, stride, t, d,
+            attend(qkv + (int64_t)t * stride + h * d, k, k + n_kv * d, stride, t, d, d,
                    heads + ((int64_t)t * n_head + h) * d);
         }
     }
@@ -243,6 +246,61 @@ static double *attention(const exact *model, int64_t layer, const double *x, siz
     free(qkv);
     free(heads);
     return y;
+}
+
+// Columns [first, first + width) of n rows, normed where there is a norm.
+static double *columns(const exact *model, lf_slot norm_slot, int64_t layer, const double *x, int64_t stride, size_t n,
+                       int64_t first, int64_t width)
+{
+    const object *weight = find(model, norm_slot, layer, -1);
+    double *y = rows_of(n, width);
+    for (size_t t = 0; t < n; t++) {
+        memcpy(y + (int64_t)t * width, x + (int64_t)t * stride + first, (size_t)width * sizeof *y);
+        if (weight) norm(y + (int64_t)t * width, weight->values, width, 1e-6);
+    }
+    return y;
+}
+
+// Latent attention the long way: the keys and values of all heads are formed. A head's row: key, then value.
+static double *latent_attention(const exact *model, int64_t layer, const double *x, size_t n)
+{
+    const lf_config *c = &model->config;
+    int64_t n_head = c->num_attention_heads, nope = c->qk_nope_head_dim, d = c->head_dim, d_value = c->v_head_dim;
+    int64_t width = c->q_lora_rank + c->kv_lora_rank + c->qk_rope_head_dim, stride = n_head * (d + d_value);
+    assert_true(c->has_q_lora);
+    double *all = linear(find(model, LF_SLOT_QKV, layer, -1), NULL, x, n);
+    double *q_latent = columns(model, LF_SLOT_Q_A_NORM, layer, all, width, n, 0, c->q_lora_rank);
+    double *latent = columns(model, LF_SLOT_KV_A_NORM, layer, all, width, n, c->q_lora_rank, c->kv_lora_rank);
+    double *q = linear(find(model, LF_SLOT_Q_B, layer, -1), NULL, q_latent, n);
+    double *up = linear(find(model, LF_SLOT_KV_B, layer, -1), NULL, latent, n);
+    double *kv = rows_of(n, stride), *heads = rows_of(n, n_head * d_value);
+    for (size_t t = 0; t < n; t++) {
+        double *rotating = all + (int64_t)(t + 1) * width - c->qk_rope_head_dim;
+        rotate(c, rotating, t);
+        for (int64_t h = 0; h < n_head; h++) {
+            const double *from = up + ((int64_t)t * n_head + h) * (nope + d_value);
+            double *to = kv + (int64_t)t * stride + h * (d + d_value);
+            rotate(c, q + ((int64_t)t * n_head + h) * d + nope, t);
+            memcpy(to, from, (size_t)nope * sizeof *to);
+            memcpy(to + nope, rotating, (size_t)c->qk_rope_head_dim * sizeof *to);
+            memcpy(to + d, from + nope, (size_t)d_value * sizeof *to);
+        }
+    }
+    for (size_t t = 0; t < n; t++) {
+        for (int64_t h = 0; h < n_head; h++) {
+            const double *k = kv + h * (d + d_value);
+            attend(q + ((int64_t)t * n_head + h) * d, k, k + d, stride, t, d, d_value,
+                   heads + ((int64_t)t * n_head + h) * d_value);
+        }
+    }
+    double *y = linear(find(model, LF_SLOT_O, layer, -1), NULL, heads, n);
+    free(all), free(q_latent), free(latent), free(q), free(up), free(kv), free(heads);
+    return y;
+}
+
+static double *any_attention(const exact *model, int64_t layer, const double *x, size_t n)
+{
+    return (model->config.kv_lora_rank ? latent_attention : attention)(model, layer, x, n);
 }
 
 // ---- feed-forward ----
@@ -263,13 +321,35 @@ static double *gated(const object *gate_up, const object *down, const double *x,
     return y;
 }
 
+// Leaves the experts of the best group; a group is as good as its two best experts together. `unit`: what leads are
+// measured in.
+static void close_groups(const exact *model, double *choice, double unit)
+{
+    const lf_config *c = &model->config;
+    int64_t size = c->num_experts / c->n_group, best = 0;
+    double most = (double)-INFINITY, next = (double)-INFINITY;
+    if (c->n_group == 1) return;
+    assert_int_equal(c->topk_group, 1);
+    for (int64_t g = 0; g < c->n_group; g++) {
+        double first = (double)-INFINITY, second = (double)-INFINITY;
+        for (int64_t e = g * size; e < (g + 1) * size; e++) {
+            second = LF_MAX(second, LF_MIN(first, choice[e]));
+            first = LF_MAX(first, choice[e]);
+        }
+        best = first + second > most ? g : best;
+        next = LF_MAX(next, LF_MIN(most, first + second));
+        most = LF_MAX(most, first + second);
+    }
+    for (int64_t e = 0; e < c->num_experts; e++) choice[e] = e / size == best ? choice[e] : (double)-INFINITY;
+    *model->lead = LF_MIN(*model->lead, (most - next) / (2 * unit));
+}
+
 // weights[e] of one token; 0 for experts that are not chosen. logits are overwritten.
 static void route(const exact *model, double *logits, const object *bias, double *weights)
 {
     const lf_config *c = &model->config;
     int64_t n = c->num_experts;
     double most = (double)-INFINITY, all = 0, sum = 0, worst_chosen = 0, best_left = (double)-INFINITY, spread;
-    assert_int_equal(c->n_group, 1);
     double *choice = rows_of((size_t)n, 1);
     for (int64_t e = 0; e < n; e++) most = LF_MAX(most, logits[e]);
     spread = sqrt(dot(logits, logits, n) / (double)n);
@@ -280,6 +360,8 @@ static void route(const exact *model, double *logits, const object *bias, double
         all += logits[e];
         weights[e] = 0;
     }
+    double slope = c->routes_by_sigmoid ? 0.25 : 1; // the most that a score changes with its logit
+    close_groups(model, choice, slope * spread);
     for (int64_t k = 0; k < c->num_experts_per_tok; k++) {
         int64_t best = 0;
         for (int64_t e = 1; e < n; e++) best = choice[e] > choice[best] ? e : best;
@@ -289,7 +371,6 @@ static void route(const exact *model, double *logits, const object *bias, double
         choice[best] = (double)-INFINITY;
     }
     for (int64_t e = 0; e < n; e++) best_left = LF_MAX(best_left, choice[e]);
-    double slope = c->routes_by_sigmoid ? 0.25 : 1; // the most that a score changes with its logit
     *model->lead = LF_MIN(*model->lead, (worst_chosen - best_left) / (slope * spread));
     for (int64_t e = 0; e < n; e++) weights[e] *= c->routed_scaling_factor / (c->norm_topk_prob ? sum : 1);
     free(choice);
@@ -298,7 +379,10 @@ static void route(const exact *model, double *logits, const object *bias, double
 static double *experts(const exact *model, int64_t layer, const double *x, size_t n)
 {
     int64_t width = model->config.hidden_size, n_expert = model->config.num_experts;
-    double *y = rows_of(n, width), *weights = rows_of(1, n_expert);
+    double *weights = rows_of(1, n_expert);
+    double *y = model->config.has_shared_experts ? gated(find(model, LF_SLOT_SHARED_GATE_UP, layer, -1),
+                                                         find(model, LF_SLOT_SHARED_DOWN, layer, -1), x, n)
+                                                 : rows_of(n, width);
     double *logits = linear(find(model, LF_SLOT_ROUTER, layer, -1), NULL, x, n);
     for (size_t t = 0; t < n; t++) {
         route(model, logits + (int64_t)t * n_expert, find(model, LF_SLOT_ROUTER_BIAS, layer, -1), weights);
@@ -344,7 +428,7 @@ void exact_logits(const exact *model, const int32_t *tokens, size_t n, float *ds
                (size_t)c->hidden_size * sizeof *x);
     }
     for (int64_t layer = 0; layer < c->num_hidden_layers; layer++) {
-        add_block(model, LF_SLOT_INPUT_NORM, layer, x, n, attention);
+        add_block(model, LF_SLOT_INPUT_NORM, layer, x, n, any_attention);
         add_block(model, LF_SLOT_POST_ATTN_NORM, layer, x, n, feed_forward);
     }
     double *h = normed(model, LF_SLOT_FINAL_NORM, -1, x, n), *logits = linear(head ? head : embedding, NULL, h, n);

@@ -29,7 +29,7 @@ static int64_t weight_bytes(const lf_weights *weights)
     int64_t bytes = 0;
     for (size_t i = 0; i < weights->n_object; i++) {
         const lf_object *object = &weights->objects[i];
-        bytes += object->n_row * object->n_col * (object->matrix ? 2 : 4);
+        bytes += object->n_row * object->n_col * (lf_slot_is_f32(object->slot) ? 4 : 2);
     }
     return bytes;
 }

@@ -19,9 +19,11 @@
 // That e itself is of roundings only is checked too. Numbers in bf16 are 2^-7 of their power of two apart, so a rounding has a
 // relative error of 2^-7 / sqrt(12) * 0.7355 = 0.00166 root mean square, the last factor over all mantissas. In these units,
 // squared: an attention block rounds seven times in a row (norm, projection, norm of heads, rotation, weighted values,
-// projection, residual), a feed-forward block six times (norm, gate and up, their product, projection, residual), and at most
-// doubles what comes in: scores depend on both q and k, the product on both of its factors. Where a block's output is all of
-// the residual stream, which is the worst case, v = 2 v + 7 and v = 2 v + 6 in turn; the last norm adds one.
+// projection, residual), latent attention eleven times (norm, latent, its norm, queries, rotation, absorbed queries, cached
+// latent, weighted latents, values, projection, residual), a feed-forward block six times (norm, gate and up, their product,
+// projection, residual), and at most doubles what comes in: scores depend on both q and k, the product on both of its
+// factors. Where a block's output is all of the residual stream, which is the worst case, v = 2 v + 7 (or 11) and v = 2 v + 6
+// in turn; the last norm adds one.
 #include "ranks.h"
 
 #include <math.h>
@@ -85,11 +87,11 @@ static void judge_choices(ranks *r, const model_case *m, const char *name)
     r->n_clear_choice += n_clear;
 }
 
-static void judge_single(ranks *r, model_case *m, int64_t n_layer)
+static void judge_single(ranks *r, model_case *m, int64_t n_layer, bool is_latent)
 {
     m->error = distance_of(m->single, m->exact, n_logit(m));
     double variance = 0;
-    for (int64_t layer = 0; layer < n_layer; layer++) variance = 2 * (2 * variance + 7) + 6;
+    for (int64_t layer = 0; layer < n_layer; layer++) variance = 2 * (2 * variance + (is_latent ? 11 : 7)) + 6;
     double limit = ROUNDING * sqrt(variance + 1) * rms_of(m->exact, n_logit(m));
     judge(r, m->error.rms <= limit, m->name, "one rank's rms error", m->error.rms, limit);
 }
@@ -114,7 +116,7 @@ static void compute_alone(ranks *r, model_case *m, exact *model)
 {
     exact_logits(model, m->tokens, m->n_token, m->exact);
     single_logits(&m->options, m->tokens, m->n_token, m->single);
-    judge_single(r, m, exact_config(model)->num_hidden_layers);
+    judge_single(r, m, exact_config(model)->num_hidden_layers, exact_config(model)->kv_lora_rank > 0);
     exact_close(model);
 }
 

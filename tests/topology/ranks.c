@@ -86,7 +86,7 @@ size_t argmax_of(const float *row, size_t n)
 void for_each_shape(ranks *r, bool with_fp8, void (*run)(ranks *r, const shape *wanted, bool has_experts))
 {
     static const int64_t heads[][2] = {{4, 4}, {8, 2}, {8, 1}, {6, 3}, {9, 3}, {10, 5}, {7, 7}, {48, 8}};
-    static const char *const model_types[] = {"qwen3", "qwen3_moe", "minimax_m2"};
+    static const char *const model_types[] = {"qwen3", "qwen3_moe", "minimax_m2", "deepseek_v3"};
     for (size_t h = 0; h < LF_ARRAY_LENGTH(heads); h++) {
         for (size_t type = 0; type < LF_ARRAY_LENGTH(model_types); type++) {
             for (int fp8 = 0; fp8 <= with_fp8; fp8++) {
