@@ -25,7 +25,8 @@ red() {
     timeout 60 build/tests/plan/test_plan >out 2>&1 || seen="the plan; "
     for n in 5 3 16; do
         sh tests/topology/topology.sh build/tests/topology/topology_ranks models "goldens matrix dummies ledgers" "$n" >out 2>&1 && continue
-        seen="$seen$n ranks: $(grep -m 1 ', limit' out)"
+        said=$(grep -m 1 -o '[0-9]* ranks, .*, limit .*' out)
+        seen="$seen${said:-$n ranks, which end}"
         break
     done
     echo "$seen"
