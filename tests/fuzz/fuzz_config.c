@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // config.json from anywhere: what is accepted must have a table whose sizes make sense, rotary frequencies that are
-// numbers, and a plan for any rank count.
+// numbers, and a plan for any rank count. The same input laid over a good config as overrides must leave a good one.
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "model/model_int.h"
 #include "model/rope.h"
 #include "plan/plan.h"
 
@@ -37,12 +38,32 @@ static void check_plan(const lf_parameters *parameters, const lf_config *config)
     }
 }
 
+static void check_overrides(const json_t *overrides)
+{
+    static const char good[] = "{\"architectures\": [\"Qwen3ForCausalLM\"], \"num_hidden_layers\": 3, "
+                               "\"layer_types\": [\"full_attention\", \"full_attention\", \"full_attention\"], "
+                               "\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 2.0}}";
+    lf_config config;
+    lf_error err;
+    json_t *base = json_loads(good, 0, NULL);
+    if (!base) return;
+    lf_status status = lf__config_parse_over(&config, &base, overrides, &err);
+    json_decref(base);
+    if (status) return;
+    require(config.num_hidden_layers >= 1 && config.num_checkpoint_layers == 3);
+    require(!lf_config_skips(&config, "model.layers.0.input_layernorm.weight"));
+    bool has_table = lf__arch_find(config.architecture) != NULL;
+    require(lf_config_skips(&config, "model.layers.2.input_layernorm.weight") ==
+            (has_table && config.num_hidden_layers < 3));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 {
     json_t *json = NULL;
     lf_config config;
     lf_error err;
     if (lf_json_parse(&json, (const char *)data, length, "config.json", &err)) return 0;
+    if (json_is_object(json)) check_overrides(json);
     lf_status status = lf_config_parse(&config, json, &err);
     json_decref(json);
     if (status) return 0;
