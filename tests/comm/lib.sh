@@ -13,7 +13,7 @@ launch() { # N COMMAND...
         set -- --oversubscribe --bind-to none "$@"
         if [ "$(id -u)" -eq 0 ]; then set -- --allow-run-as-root "$@"; fi
     fi
-    timeout 100 "$mpirun" -n "$n" "$@"
+    timeout 300 "$mpirun" -n "$n" "$@"
 }
 
 # Under sanitizers: what MPI keeps, which only whole call stacks tell, and its locks are not ours.
