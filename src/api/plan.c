@@ -17,9 +17,8 @@ static lf_span span_of(lf_range range) { return (lf_span){range.begin, range.end
 
 static lf_share share_of(const lf_rank_plan *plan, const lf_config *dims)
 {
-    lf_share share = {.query_heads = span_of(plan->query_heads),
-                      .kv_heads = span_of(plan->kv_heads),
-                      .vocab = span_of(plan->vocab)};
+    lf_share share = {
+        .query_heads = span_of(plan->query_heads), .kv_heads = span_of(plan->kv_heads), .vocab = span_of(plan->vocab)};
     for (int64_t head = plan->kv_heads.begin; head < plan->kv_heads.end; head++)
         share.n_kv_replicated += lf_plan_kv_copies(dims, plan->n_rank, head) > 1;
     return share;

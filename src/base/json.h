@@ -19,8 +19,8 @@ lf_status lf_json_parse(json_t **out, const char *text, size_t length, const cha
 
 // Text as a JSON string; bytes that are not UTF-8 (a path may hold some) become '?'. NULL without memory.
 json_t *lf_json_lossy_string(const char *text);
-// json_loadb that knows why it failed: *is_no_memory, or what stands in *problem. (jansson takes a string that it has no
-// memory for to be wrong syntax; so a fault counts when it is found twice.)
+// json_loadb that knows why it failed: *is_no_memory, or what stands in *problem. (jansson takes a string that it has
+// no memory for to be wrong syntax; so a fault counts when it is found twice.)
 json_t *lf_json_loadb(const char *text, size_t length, size_t flags, json_error_t *problem, bool *is_no_memory);
 
 // Typed reads of object[key]. A missing key or null leaves *value alone and is LF_OK; a wrong type or a value outside

@@ -420,10 +420,11 @@ static void print_figures(const json_t *f)
     printf("decode    %8.2f tokens/s (%.0f %% of read bandwidth)\n", GET("decode_tokens_per_second"),
            100 * GET("decode_bandwidth_share"));
     if (GET("tensor_parallel_size") > 1) {
-        printf("ranks     %8.0f, communication %.0f %% of prefill, %.0f %% of decode (%.3f ms a step), rank 0's waiting "
-               "included\n",
-               GET("tensor_parallel_size"), 100 * GET("prefill_communication_share"),
-               100 * GET("decode_communication_share"), 1e3 * GET("decode_communication_seconds_per_step"));
+        printf(
+            "ranks     %8.0f, communication %.0f %% of prefill, %.0f %% of decode (%.3f ms a step), rank 0's waiting "
+            "included\n",
+            GET("tensor_parallel_size"), 100 * GET("prefill_communication_share"),
+            100 * GET("decode_communication_share"), 1e3 * GET("decode_communication_seconds_per_step"));
     }
     printf("latency   %8.3f s on average\n", GET("avg_latency"));
 #undef GET

@@ -28,8 +28,8 @@
 
 enum {
     MAX_API_KEYS = 64,
-    LOOK_MS = 100,        // how often a waiting server looks whether all ranks are there
-    LAST_WORDS_S = 5,     // for running requests, when a rank has gone: they end with the next step
+    LOOK_MS = 100,    // how often a waiting server looks whether all ranks are there
+    LAST_WORDS_S = 5, // for running requests, when a rank has gone: they end with the next step
 };
 
 typedef struct serve_args {
@@ -171,11 +171,11 @@ static json_t *engine_json(const lf_session *session)
     const lf_engine_info *info = &session->info;
     return json_pack("{s:I, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s}", "tensor_parallel_size",
                      (json_int_t)info->tensor_parallel_size, "expert_parallel", info->is_expert_parallel, "ranks",
-                     ranks_json(session), "max_model_len", (json_int_t)info->max_model_len,
-                     "max_num_seqs", (json_int_t)info->max_num_seqs, "max_num_batched_tokens",
-                     (json_int_t)info->max_num_batched_tokens, "block_size", (json_int_t)info->block_size, "n_kv_block",
-                     (json_int_t)info->n_kv_block, "weight_bytes", (json_int_t)info->weight_bytes, "kv_cache_bytes",
-                     (json_int_t)info->kv_cache_bytes, "load_seconds", info->load_seconds, "device", info->device);
+                     ranks_json(session), "max_model_len", (json_int_t)info->max_model_len, "max_num_seqs",
+                     (json_int_t)info->max_num_seqs, "max_num_batched_tokens", (json_int_t)info->max_num_batched_tokens,
+                     "block_size", (json_int_t)info->block_size, "n_kv_block", (json_int_t)info->n_kv_block,
+                     "weight_bytes", (json_int_t)info->weight_bytes, "kv_cache_bytes", (json_int_t)info->kv_cache_bytes,
+                     "load_seconds", info->load_seconds, "device", info->device);
 }
 
 static lf_status write_ready_file(const serve_args *args, const char *model, int port, const lf_session *session,

@@ -152,7 +152,8 @@ static int run_verify(const lf_verb *verb, int argc, char **argv)
         return lf_cli_fail(verb, &err);
     }
     if (lf_comm_world_of_environment().n_rank > 1) {
-        lf_error_set(&err, LF_ERR_USAGE, "verify starts its servers and their ranks itself: run it without mpirun or srun");
+        lf_error_set(&err, LF_ERR_USAGE,
+                     "verify starts its servers and their ranks itself: run it without mpirun or srun");
         return lf_cli_fail(verb, &err);
     }
     if (own_path(program, sizeof program, &err)) return lf_cli_fail(verb, &err);
@@ -190,8 +191,10 @@ const lf_verb lf_verb_verify = {
         "Brings a checkpoint up and collects the evidence: the preflight of landfall check, gate A with dummy weights, "
         "gate B with the real weights, and a report for people (report.md) and for programs (report.json). Both gates "
         "speak to a server over HTTP only.\n\n"
-        "With --tensor-parallel-size N the servers run on N ranks of this machine, and the report says what each rank holds "
-        "and has read. --compare-single-rank runs a fixed prompt on the ranks and on one, and names the first layer that "
+        "With --tensor-parallel-size N the servers run on N ranks of this machine, and the report says what each rank "
+        "holds "
+        "and has read. --compare-single-rank runs a fixed prompt on the ranks and on one, and names the first layer "
+        "that "
         "differs by more than rounding explains; when one rank does not fit into memory, the step is skipped, and a "
         "skipped step is never signed off.\n\n"
         "Sign-off is computed from the steps: dummy weights alone, a failed or skipped mandatory step, or a report "

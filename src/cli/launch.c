@@ -42,8 +42,8 @@ typedef struct child {
 
 typedef struct launcher {
     int n_rank;
-    child *ranks;       // OWNED [n_rank]
-    struct pollfd *fds; // OWNED [3 + n_rank]
+    child *ranks;                        // OWNED [n_rank]
+    struct pollfd *fds;                  // OWNED [3 + n_rank]
     int listen_fd, signal_fd, output_fd; // OWNED
     int null_fd;                         // OWNED: what ranks above 0 read and write
     pid_t mpirun;                        // 0: not started, or its end was seen
@@ -58,7 +58,10 @@ typedef struct launcher {
     size_t n_output;
 } launcher;
 
-static void end_by(launcher *l, int ms) { l->deadline_ns = LF_MIN(l->deadline_ns, lf_now_ns() + ms * INT64_C(1000000)); }
+static void end_by(launcher *l, int ms)
+{
+    l->deadline_ns = LF_MIN(l->deadline_ns, lf_now_ns() + ms * INT64_C(1000000));
+}
 
 static void __attribute__((format(printf, 2, 3))) set_cause(launcher *l, const char *format, ...)
 {
@@ -74,7 +77,8 @@ static void __attribute__((format(printf, 2, 3))) set_cause(launcher *l, const c
 static lf_status open_sockets(launcher *l, char *name, size_t name_bytes, lf_error *err)
 {
     uint64_t token[2];
-    if (getrandom(token, sizeof token, 0) != (ssize_t)sizeof token) return lf_error_errno(err, errno, "no random number");
+    if (getrandom(token, sizeof token, 0) != (ssize_t)sizeof token)
+        return lf_error_errno(err, errno, "no random number");
     snprintf(name, name_bytes, "landfall-launch-%016llx%016llx", (unsigned long long)token[0],
              (unsigned long long)token[1]);
     struct sockaddr_un address = {.sun_family = AF_UNIX};

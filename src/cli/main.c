@@ -28,10 +28,10 @@ static void print_help(FILE *stream)
                     "2 wrong usage, 3 the environment failed.\n");
 }
 
-// Threads that wait for each other at the end of a loop spin for a fraction of a millisecond and then sleep. Spinning as
-// long as libgomp does by itself makes a small model a hundred times slower beside one busy program; not spinning at all
-// makes it three times slower on an idle machine, because waking a thread takes longer than its work. libgomp reads its
-// policy when it is loaded, before main() runs, so the program starts itself once more with it, unless the user has
+// Threads that wait for each other at the end of a loop spin for a fraction of a millisecond and then sleep. Spinning
+// as long as libgomp does by itself makes a small model a hundred times slower beside one busy program; not spinning at
+// all makes it three times slower on an idle machine, because waking a thread takes longer than its work. libgomp reads
+// its policy when it is loaded, before main() runs, so the program starts itself once more with it, unless the user has
 // chosen one. Only for verbs that compute: the others answer at once.
 static void settle_waiting(const lf_verb *verb, char **argv)
 {

@@ -18,16 +18,26 @@
 
 extern char **environ;
 
-// Through shared memory only, which is all that one machine needs: nothing is searched for, started or complained about.
-// Messages of a decode step (4 bytes for each of a sequence's hidden values) go without asking the receiver first.
+// Through shared memory only, which is all that one machine needs: nothing is searched for, started or complained
+// about. Messages of a decode step (4 bytes for each of a sequence's hidden values) go without asking the receiver
+// first.
 static const char *const open_mpi_flags[] = {
-    "--oversubscribe",                         //
-    "--bind-to", "none",                       //
-    "--enable-recovery",                       //
-    "--mca", "pml", "ob1",                     //
-    "--mca", "btl", "self,vader",              //
-    "--mca", "btl_vader_eager_limit", "32768", //
-    "--mca", "plm", "isolated",                //
+    "--oversubscribe", //
+    "--bind-to",
+    "none",              //
+    "--enable-recovery", //
+    "--mca",
+    "pml",
+    "ob1", //
+    "--mca",
+    "btl",
+    "self,vader", //
+    "--mca",
+    "btl_vader_eager_limit",
+    "32768", //
+    "--mca",
+    "plm",
+    "isolated", //
     NULL,
 };
 static const char *const hydra_flags[] = {"-bind-to", "none", "-disable-auto-cleanup", "-launcher", "fork", NULL};

@@ -36,8 +36,10 @@ static lf_status check_size(int64_t size, const lf_comm_world *world, lf_error *
     }
     int64_t most = LF_MAX(MOST_STARTED, lf_cpu_count());
     if (size <= most) return LF_OK;
-    lf_error_set(err, LF_ERR_USAGE, "--tensor-parallel-size %lld: at most %lld ranks are started on this machine of %d "
-                 "processors", (long long)size, (long long)most, lf_cpu_count());
+    lf_error_set(err, LF_ERR_USAGE,
+                 "--tensor-parallel-size %lld: at most %lld ranks are started on this machine of %d "
+                 "processors",
+                 (long long)size, (long long)most, lf_cpu_count());
     return lf_error_hint(err, "start ranks on several hosts with mpirun or srun");
 }
 

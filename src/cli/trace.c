@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Writes a trace: for each step and point one line with size, digest and statistics of all rows, and a few rows in full,
-// the first and the last among them. Numbers have nine digits, which is float32 exactly.
+// Writes a trace: for each step and point one line with size, digest and statistics of all rows, and a few rows in
+// full, the first and the last among them. Numbers have nine digits, which is float32 exactly.
 #include "cli/trace.h"
 
 #include <math.h>
@@ -112,16 +112,16 @@ void lf_trace_file_head(lf_trace_file *file, const char *model_dir, const lf_eng
     lf_engine_info info;
     const lf_config *config = lf_engine_config(engine);
     lf_engine_describe(engine, &info);
-    json_t *head = json_pack("{s:s, s:s, s:o, s:s, s:s, s:I, s:b, s:I, s:I, s:I, s:I, s:I}",        //
-                             "format", "landfall-trace-1", "landfall_version", lf_version(),        //
-                             "model", lf_json_lossy_string(model_dir),                              //
-                             "architecture", config->architecture, "device", info.device,           //
-                             "tensor_parallel_size", (json_int_t)info.tensor_parallel_size,         //
-                             "expert_parallel", info.is_expert_parallel,                            //
-                             "num_hidden_layers", (json_int_t)config->num_hidden_layers,            //
-                             "num_checkpoint_layers", (json_int_t)config->num_checkpoint_layers,    //
-                             "hidden_size", (json_int_t)config->hidden_size,                        //
-                             "vocab_size", (json_int_t)config->vocab_size,                          //
+    json_t *head = json_pack("{s:s, s:s, s:o, s:s, s:s, s:I, s:b, s:I, s:I, s:I, s:I, s:I}",     //
+                             "format", "landfall-trace-1", "landfall_version", lf_version(),     //
+                             "model", lf_json_lossy_string(model_dir),                           //
+                             "architecture", config->architecture, "device", info.device,        //
+                             "tensor_parallel_size", (json_int_t)info.tensor_parallel_size,      //
+                             "expert_parallel", info.is_expert_parallel,                         //
+                             "num_hidden_layers", (json_int_t)config->num_hidden_layers,         //
+                             "num_checkpoint_layers", (json_int_t)config->num_checkpoint_layers, //
+                             "hidden_size", (json_int_t)config->hidden_size,                     //
+                             "vocab_size", (json_int_t)config->vocab_size,                       //
                              "num_experts_per_tok", (json_int_t)config->num_experts_per_tok);
     if (head) json_dumpf(head, file->file.stream, JSON_COMPACT);
     putc('\n', file->file.stream);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// --trace-layers FILE: the stream behind every block and the logits, as JSON lines (docs/trace-layers.md describes them).
+// --trace-layers FILE: the stream behind every block and the logits, as JSON lines (docs/trace-layers.md describes
+// them).
 #ifndef LF_CLI_TRACE_H
 #define LF_CLI_TRACE_H
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The lifelines: one stream socket between rank 0 and every other rank. The kernel closes a process's sockets however it
-// ends, so the end of a line without a goodbye is a death, seen at once and from any host. What is said on a line:
+// The lifelines: one stream socket between rank 0 and every other rank. The kernel closes a process's sockets however
+// it ends, so the end of a line without a goodbye is a death, seen at once and from any host. What is said on a line:
 //   'W'                 wake up, a message is there
 //   'C' and an lf_error the failure of the comm
 //   'G'                 goodbye: the end that follows is no death
@@ -35,8 +35,8 @@ struct lf__lifelines {
     int event_fd;       // OWNED: something was asked of the thread
     pthread_t thread;
     bool has_thread;
-    atomic_bool is_closing;   // ends of lines no longer count
-    atomic_bool must_report;  // on_failure is to be called
+    atomic_bool is_closing;    // ends of lines no longer count
+    atomic_bool must_report;   // on_failure is to be called
     pthread_mutex_t send_lock; // one writer at a time; taken without any other lock held
 };
 

@@ -45,8 +45,10 @@ lf_status lf__transport_load(lf_comm *comm, lf_error *err)
 {
     char path[2 * PATH_MAX];
     if (!find_module(path, sizeof path)) {
-        lf_error_set(err, LF_ERR_UNSUPPORTED, "more than one rank needs Landfall's MPI module, and there is no %s", path);
-        return lf_error_hint(err, "install the package landfall-mpi, or build with MPI (libopenmpi-dev or libmpich-dev)");
+        lf_error_set(err, LF_ERR_UNSUPPORTED, "more than one rank needs Landfall's MPI module, and there is no %s",
+                     path);
+        return lf_error_hint(err,
+                             "install the package landfall-mpi, or build with MPI (libopenmpi-dev or libmpich-dev)");
     }
     // MPI libraries open components of their own that expect the library's symbols to be there for all.
     comm->module = dlopen(path, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);

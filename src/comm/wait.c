@@ -12,8 +12,8 @@
 #include "comm/comm_int.h"
 
 enum {
-    SPIN_NS = 50 * 1000,          // two ranks that run on processors of their own are rarely further apart
-    YIELD_NS = 2 * 1000 * 1000,   // a step's uneven work
+    SPIN_NS = 50 * 1000,           // two ranks that run on processors of their own are rarely further apart
+    YIELD_NS = 2 * 1000 * 1000,    // a step's uneven work
     CROWDED_YIELD_NS = 200 * 1000, // the processor is better left to those who compute
     NAP_NS = 50 * 1000,
     NAPPING_NS = 20 * 1000 * 1000,

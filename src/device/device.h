@@ -2,10 +2,13 @@
 //
 // The device: memory, weights and the operators that the forward pass is written in. One table of functions per backend
 // (`cpu`, later `npu`); engine and load call them, a backend never calls up. Rules that every backend keeps:
-//   - no operator allocates, waits or reads host data inside a step: whatever changes between two steps of one shape (token ids,
+//   - no operator allocates, waits or reads host data inside a step: whatever changes between two steps of one shape
+//   (token ids,
 //     positions, slot mapping, block tables, lengths) is in device buffers whose addresses stay;
-//   - operators are issued in order and see each other's results; lf_device_ops.synchronize makes them visible to the host;
-//   - activations are bf16, row-major, rows `stride` elements apart; accumulation, norms, softmax and logits are float32;
+//   - operators are issued in order and see each other's results; lf_device_ops.synchronize makes them visible to the
+//   host;
+//   - activations are bf16, row-major, rows `stride` elements apart; accumulation, norms, softmax and logits are
+//   float32;
 //   - n_tok may be padded to a capture size: padded rows compute garbage that nothing reads (slot -1 stores no KV).
 // Dimension names are the kernels' short set: n_tok n_head n_kv_head d_head d_model n_vocab.
 #ifndef LF_DEVICE_DEVICE_H
@@ -50,9 +53,9 @@ typedef struct lf_linear_args {
     bool y_is_f32;
 } lf_linear_args;
 
-// y = x / sqrt(mean(x^2) + eps) * weight over each group of d elements. With `residual`: residual += x first (rounded to
-// bf16), and the norm is of the sum. Groups: n_tok rows of n_group groups of d elements each; the row stride is free, so that
-// the q and k heads inside a qkv row are normed in place (n_group = heads, d = d_head).
+// y = x / sqrt(mean(x^2) + eps) * weight over each group of d elements. With `residual`: residual += x first (rounded
+// to bf16), and the norm is of the sum. Groups: n_tok rows of n_group groups of d elements each; the row stride is
+// free, so that the q and k heads inside a qkv row are normed in place (n_group = heads, d = d_head).
 typedef struct lf_norm_args {
     lf_dptr x; // bf16
     size_t x_stride;
@@ -72,7 +75,7 @@ typedef struct lf_rope_args {
     size_t x_stride;
     size_t n_tok, n_head, d_head, rotary_dim;
     lf_dptr positions; // int32 [n_tok]
-    lf_dptr cos_sin;   // f32 [n_position, rotary_dim]: cos in the first half of a row, sin in the second, already scaled
+    lf_dptr cos_sin; // f32 [n_position, rotary_dim]: cos in the first half of a row, sin in the second, already scaled
     bool is_interleaved; // neighbours are paired
 } lf_rope_args;
 
@@ -86,15 +89,15 @@ typedef struct lf_kv_layer {
 
 // Stores k and v of each token at its slot (block * block_size + offset in block); slot -1 stores nothing.
 typedef struct lf_kv_store_args {
-    lf_dptr k, v;    // bf16 [n_tok, n_kv_head, d_head] inside rows of `stride`; v: null where values are part of keys
+    lf_dptr k, v; // bf16 [n_tok, n_kv_head, d_head] inside rows of `stride`; v: null where values are part of keys
     size_t stride;
     size_t n_tok;
-    lf_dptr slots;   // int32 [n_tok]
+    lf_dptr slots; // int32 [n_tok]
     lf_kv_layer kv;
 } lf_kv_store_args;
 
-// Causal attention over the paged cache for n_seq sequences whose query tokens are consecutive rows: sequence s owns rows
-// query_start[s] .. query_start[s + 1]; its last query is position length[s] - 1. Query head h reads KV head
+// Causal attention over the paged cache for n_seq sequences whose query tokens are consecutive rows: sequence s owns
+// rows query_start[s] .. query_start[s + 1]; its last query is position length[s] - 1. Query head h reads KV head
 // first_kv_head + h / (n_head / n_kv_head). Keys of the step are already stored. Sequences with no rows are skipped.
 typedef struct lf_attention_args {
     lf_dptr q; // bf16 [n_tok, n_head, d_head] inside rows of q_stride
@@ -108,7 +111,7 @@ typedef struct lf_attention_args {
     lf_dptr lengths;      // int32 [n_seq], context including this step
     lf_dptr block_tables; // int32 [n_seq, block_table_stride]
     size_t block_table_stride;
-    size_t max_length;    // upper bound of lengths, for choosing a split
+    size_t max_length; // upper bound of lengths, for choosing a split
     float scale;
     int64_t sliding_window; // 0: none; else a query sees the last sliding_window positions
 } lf_attention_args;
@@ -117,15 +120,15 @@ typedef struct lf_attention_args {
 // queries into the space of a latent cache and results back out of it (DeepSeek-V2, arXiv 2405.04434, section 2.1.2:
 // W_UK is absorbed into the queries, W_UV follows the sum), so that the cache is never expanded to keys and values.
 typedef struct lf_head_product_args {
-    lf_dptr weight;       // bf16: W[h] is [n_row, n_col], row-major without gaps, head_stride elements behind W[h - 1]
+    lf_dptr weight; // bf16: W[h] is [n_row, n_col], row-major without gaps, head_stride elements behind W[h - 1]
     size_t head_stride;
     size_t n_row, n_col;
-    bool is_transposed;   // W^T: n_row elements become n_col; else n_col become n_row
-    lf_dptr x;            // bf16: head h of token t begins at t * x_stride + h * x_head_stride
+    bool is_transposed; // W^T: n_row elements become n_col; else n_col become n_row
+    lf_dptr x;          // bf16: head h of token t begins at t * x_stride + h * x_head_stride
     size_t x_stride, x_head_stride;
-    lf_dptr y;            // bf16, likewise
+    lf_dptr y; // bf16, likewise
     size_t y_stride, y_head_stride;
-    size_t n_tail;        // elements behind those of x that follow those of y as they are
+    size_t n_tail; // elements behind those of x that follow those of y as they are
     size_t n_tok, n_head;
 } lf_head_product_args;
 
@@ -138,8 +141,8 @@ typedef struct lf_silu_mul_args {
     size_t n_tok, d;
 } lf_silu_mul_args;
 
-// y[i] = row ids[i] - first_id of the matrix; zeros where the matrix has no such row (another rank does). Ids are checked
-// by the engine.
+// y[i] = row ids[i] - first_id of the matrix; zeros where the matrix has no such row (another rank does). Ids are
+// checked by the engine.
 typedef struct lf_embed_args {
     const lf_weight *weight; // NULL: no rows at all
     int64_t first_id;
@@ -166,14 +169,14 @@ typedef struct lf_join_args {
     lf_dptr x; // f32 [n_row, this rank's columns], rows without gaps; overwritten on no rank
     lf_dptr y; // rank 0: f32 [n_row, sum of columns]
     size_t y_stride;
-    lf_dptr scratch;    // rank 0: f32 [n_row, sum of columns]
+    lf_dptr scratch;     // rank 0: f32 [n_row, sum of columns]
     const size_t *n_col; // [n_rank] columns of each rank; HOST, constant
     size_t n_row;
 } lf_join_args;
 
 // y = x summed over all ranks (+ bias). Without a collective there is one rank, and y = x (+ bias).
 typedef struct lf_all_reduce_args {
-    lf_dptr x; // f32 [n_tok, d], rows d apart: this rank's part; overwritten by the sum
+    lf_dptr x;      // f32 [n_tok, d], rows d apart: this rank's part; overwritten by the sum
     bool is_absent; // this rank has no part: x holds nothing yet and counts as zeros
     lf_dptr bias;   // f32 [d]; null: none
     lf_dptr y;      // bf16 [n_tok, d]; null: the sum stays in x, without bias
@@ -201,11 +204,11 @@ typedef struct lf_scale_norm_args {
     float eps;
 } lf_scale_norm_args;
 
-// Chooses experts, in float32. score = softmax or sigmoid of x * weight^T. Experts compete by score + bias; with groups, only
-// those of the n_active_group groups whose two best competitors sum highest take part (DeepSeek-V3). The n_active best are
-// chosen, ties by smaller id; what counts is their score without bias, divided by the sum of the chosen ones (+ 1e-20) when
-// `normalizes`, times `scaling`. A NaN competes as the largest number, so that a broken expert is chosen and shows in the
-// scores; the ids are valid and different from each other whatever x holds.
+// Chooses experts, in float32. score = softmax or sigmoid of x * weight^T. Experts compete by score + bias; with
+// groups, only those of the n_active_group groups whose two best competitors sum highest take part (DeepSeek-V3). The
+// n_active best are chosen, ties by smaller id; what counts is their score without bias, divided by the sum of the
+// chosen ones (+ 1e-20) when `normalizes`, times `scaling`. A NaN competes as the largest number, so that a broken
+// expert is chosen and shows in the scores; the ids are valid and different from each other whatever x holds.
 typedef enum lf_route_kind { LF_ROUTE_SOFTMAX, LF_ROUTE_SIGMOID } lf_route_kind;
 typedef struct lf_route_args {
     lf_dptr x; // bf16 [n_tok, d]
@@ -221,10 +224,11 @@ typedef struct lf_route_args {
     lf_dptr scores;  // out: f32 [n_tok, n_active]
 } lf_route_args;
 
-// y[t] += sum over the chosen experts e of token t that this rank holds of score * down[e](silu(gate) * up), with gate and up
-// the halves of gate_up[e](x[t]). Tokens of one expert are computed together; experts that nobody chose are not touched. The
-// halves and the activation between the two matrices are bf16; the sum is float32 in increasing order of experts. Ids of
-// experts that this rank does not hold, negative ones included (a token that takes no part), add nothing.
+// y[t] += sum over the chosen experts e of token t that this rank holds of score * down[e](silu(gate) * up), with gate
+// and up the halves of gate_up[e](x[t]). Tokens of one expert are computed together; experts that nobody chose are not
+// touched. The halves and the activation between the two matrices are bf16; the sum is float32 in increasing order of
+// experts. Ids of experts that this rank does not hold, negative ones included (a token that takes no part), add
+// nothing.
 typedef struct lf_experts_args {
     const lf_weight *const *gate_up; // [n_held] matrices [2 d_ff, d]: gate rows, then up rows; NULL when d_ff is 0
     const lf_weight *const *down;    // [n_held] matrices [d, d_ff]; NULL when d_ff is 0
@@ -232,10 +236,10 @@ typedef struct lf_experts_args {
     lf_dptr experts, scores;         // from route
     lf_dptr x;                       // bf16 [n_tok, d]
     size_t x_stride;
-    lf_dptr y;    // f32 [n_tok, d], rows d apart
-    bool is_first; // y holds nothing yet and counts as zeros
+    lf_dptr y;                       // f32 [n_tok, d], rows d apart
+    bool is_first;                   // y holds nothing yet and counts as zeros
     size_t n_tok, n_active, d, d_ff; // d_ff may be 0: nothing is added
-    lf_dptr scratch; // lf_device_ops.experts_scratch bytes, 64-byte aligned
+    lf_dptr scratch;                 // lf_device_ops.experts_scratch bytes, 64-byte aligned
 } lf_experts_args;
 
 // y[i] = x[rows[i]], d elements of bf16 each.
@@ -257,14 +261,14 @@ typedef struct lf_logit_edit {
 } lf_logit_edit;
 
 // How one row of logits becomes a token. temperature below 1e-5: the first largest logit. Otherwise softmax(logits /
-// temperature), then min_p, top_k, top_p in the order and meaning of vLLM V1 (logits equal to the k-th stay; top_p is of what
-// the others left), then the inverse of the cumulative distribution at `uniform`, in order of token id. -INFINITY is a banned
-// token; a row with a NaN or +INFINITY, or with nothing else than banned tokens, gives token -1.
+// temperature), then min_p, top_k, top_p in the order and meaning of vLLM V1 (logits equal to the k-th stay; top_p is
+// of what the others left), then the inverse of the cumulative distribution at `uniform`, in order of token id.
+// -INFINITY is a banned token; a row with a NaN or +INFINITY, or with nothing else than banned tokens, gives token -1.
 typedef struct lf_sample_row {
     int32_t row; // of the logits
     float temperature;
-    float top_p; // 1: off
-    float min_p; // 0: off
+    float top_p;   // 1: off
+    float min_p;   // 0: off
     int32_t top_k; // 0: off
     float uniform; // [0, 1)
 } lf_sample_row;
@@ -278,8 +282,8 @@ typedef struct lf_logprob_row {
     int32_t n_top;
     int32_t top_tokens[LF_MAX_TOP_LOGPROBS]; // largest first, ties by smaller id
     float top_logprobs[LF_MAX_TOP_LOGPROBS];
-    float target_logprob;  // of the row's target token; 0 when it has none
-    int32_t target_rank;   // 1: the largest; 0 when it has no target
+    float target_logprob; // of the row's target token; 0 when it has none
+    int32_t target_rank;  // 1: the largest; 0 when it has no target
 } lf_logprob_row;
 
 struct lf_device_ops {
@@ -294,8 +298,9 @@ struct lf_device_ops {
     lf_status (*read)(lf_device *device, void *dst, lf_dptr src, size_t bytes, lf_error *err);
     lf_status (*synchronize)(lf_device *device, lf_error *err);
 
-    // weights. `weight_create` and `weight_free` are called by one thread at a time. `weight_fill` takes rows [row, row + n_row) of columns [col, col + n_col) as bf16 and packs them; calls from
-    // several threads at once are allowed when they touch different groups of LF_WEIGHT_ROW_GROUP rows. Padding is zero.
+    // weights. `weight_create` and `weight_free` are called by one thread at a time. `weight_fill` takes rows [row, row
+    // + n_row) of columns [col, col + n_col) as bf16 and packs them; calls from several threads at once are allowed
+    // when they touch different groups of LF_WEIGHT_ROW_GROUP rows. Padding is zero.
     lf_status (*weight_create)(lf_device *device, int64_t n_row, int64_t n_col, lf_weight **out, lf_error *err);
     void (*weight_free)(lf_device *device, lf_weight *weight);
     void (*weight_fill)(lf_weight *weight, int64_t row, int64_t n_row, int64_t col, int64_t n_col, const lf_bf16 *src,
@@ -318,16 +323,16 @@ struct lf_device_ops {
     lf_status (*scale_norm)(lf_device *device, const lf_scale_norm_args *args, lf_error *err);
     lf_status (*route)(lf_device *device, const lf_route_args *args, lf_error *err);
     lf_status (*experts)(lf_device *device, const lf_experts_args *args, lf_error *err);
-    // Bytes of scratch that experts needs for up to n_tok tokens; false when there is no such number. What a step leaves in
-    // it nobody needs: one buffer serves all layers.
+    // Bytes of scratch that experts needs for up to n_tok tokens; false when there is no such number. What a step
+    // leaves in it nobody needs: one buffer serves all layers.
     bool (*experts_scratch)(size_t n_tok, size_t n_active, size_t n_held, size_t d, size_t d_ff, size_t *out);
 
-    // sampling. Logits are f32 [n_row, n_vocab] inside rows of `stride`; results go to host memory, so these also synchronize.
-    // `targets[i]` < 0: no target; n_top <= LF_MAX_TOP_LOGPROBS.
+    // sampling. Logits are f32 [n_row, n_vocab] inside rows of `stride`; results go to host memory, so these also
+    // synchronize. `targets[i]` < 0: no target; n_top <= LF_MAX_TOP_LOGPROBS.
     lf_status (*logprobs)(lf_device *device, lf_dptr logits, size_t stride, size_t n_vocab, size_t n_row,
                           const int32_t *targets, const int32_t *n_top, lf_logprob_row *out, lf_error *err);
-    lf_status (*edit_logits)(lf_device *device, lf_dptr logits, size_t stride, size_t n_edit, const lf_logit_edit *edits,
-                             lf_error *err);
+    lf_status (*edit_logits)(lf_device *device, lf_dptr logits, size_t stride, size_t n_edit,
+                             const lf_logit_edit *edits, lf_error *err);
     lf_status (*sample)(lf_device *device, lf_dptr logits, size_t stride, size_t n_vocab, size_t n_row,
                         const lf_sample_row *rows, int32_t *tokens, lf_error *err);
 
@@ -346,10 +351,10 @@ struct lf_device {
 };
 
 typedef struct lf_device_options {
-    int n_thread;      // 0: all processors this process may use
-    size_t max_n_tok;  // most rows an operator will be given: scratch is sized for it at open
-    size_t max_vocab;  // longest row of logits that sample and logprobs will see
-    size_t max_length; // longest context
+    int n_thread;             // 0: all processors this process may use
+    size_t max_n_tok;         // most rows an operator will be given: scratch is sized for it at open
+    size_t max_vocab;         // longest row of logits that sample and logprobs will see
+    size_t max_length;        // longest context
     lf_collective collective; // how ranks add up; zero: one rank
 } lf_device_options;
 

@@ -56,11 +56,10 @@ static void set_dimensions(lf_forward *f, const lf_forward_args *args)
     f->d_model = (size_t)c->hidden_size;
     f->d_ff = (size_t)lf_range_length(plan->ffn);
     int64_t expert_width = c->moe_intermediate_size;
-    f->d_expert = (size_t)(plan->deals_experts
-                               ? expert_width
-                               : lf_range_length(lf_range_balanced(expert_width, plan->n_rank, plan->rank)));
-    f->d_shared =
-        (size_t)lf_range_length(lf_range_balanced(c->shared_intermediate_size, plan->n_rank, plan->rank));
+    f->d_expert =
+        (size_t)(plan->deals_experts ? expert_width
+                                     : lf_range_length(lf_range_balanced(expert_width, plan->n_rank, plan->rank)));
+    f->d_shared = (size_t)lf_range_length(lf_range_balanced(c->shared_intermediate_size, plan->n_rank, plan->rank));
     f->n_vocab = (size_t)c->vocab_size;
     f->softmax_scale = (float)lf_config_softmax_scale(c);
 }
@@ -181,11 +180,10 @@ lf_status lf__forward_init(lf_forward *f, const lf_forward_args *args, lf_error 
 void lf__forward_fini(lf_forward *f)
 {
     if (!f->device) return;
-    lf_dptr owned[] = {f->hidden.data,     f->residual.data,  f->qkv.data,       f->attention.data,
-                       f->queries.data,    f->absorbed.data,  f->latents.data,
-                       f->gate_up.data,    f->activation.data, f->selected.data, f->logits.data,
-                       f->cos_sin,         f->partial,         f->square_sums,   f->chosen_experts,
-                       f->chosen_scores,   f->experts_scratch, f->rank_logits,   f->joined_logits};
+    lf_dptr owned[] = {f->hidden.data,   f->residual.data,   f->qkv.data,     f->attention.data,  f->queries.data,
+                       f->absorbed.data, f->latents.data,    f->gate_up.data, f->activation.data, f->selected.data,
+                       f->logits.data,   f->cos_sin,         f->partial,      f->square_sums,     f->chosen_experts,
+                       f->chosen_scores, f->experts_scratch, f->rank_logits,  f->joined_logits};
     for (size_t i = 0; i < LF_ARRAY_LENGTH(owned); i++) f->device->ops->free(f->device, owned[i]);
     free(f->vocab_of_rank);
     *f = (lf_forward){0};

@@ -31,8 +31,8 @@ typedef enum lf_trace_point {
 // VALID during the call only.
 typedef struct lf_trace_rows {
     lf_trace_point point;
-    int64_t step;     // 0, 1, ... since the engine is open
-    int64_t layer;    // ATTENTION and LAYER; otherwise -1
+    int64_t step;      // 0, 1, ... since the engine is open
+    int64_t layer;     // ATTENTION and LAYER; otherwise -1
     const float *rows; // [n_row, n_col]; of the stream, bf16 numbers
     size_t n_row, n_col;
     const int32_t *ids, *positions; // [n_row]: token, and place in its sequence
@@ -91,8 +91,9 @@ typedef struct lf_rank_info {
 lf_status lf_engine_open(lf_engine **out, const lf_engine_options *options, lf_error *err);
 // Cancels what runs, stops the thread and frees everything. NULL is accepted. With several ranks, the others stop too.
 void lf_engine_close(lf_engine *engine);
-// What a rank above 0 does instead: loads its part with the same options as rank 0, then computes what rank 0 says until
-// it closes. Everything runs on the calling thread. *info may be NULL; otherwise it is filled once the rank is ready.
+// What a rank above 0 does instead: loads its part with the same options as rank 0, then computes what rank 0 says
+// until it closes. Everything runs on the calling thread. *info may be NULL; otherwise it is filled once the rank is
+// ready.
 lf_status lf_engine_follow(const lf_engine_options *options, lf_engine_info *info, lf_error *err);
 
 const lf_config *lf_engine_config(const lf_engine *engine);
@@ -184,7 +185,7 @@ void lf_engine_stats_read(const lf_engine *engine, lf_engine_stats *out);
 typedef struct lf_step_profile {
     uint64_t linear_ns; // the layers' matrices
     uint64_t lm_head_ns, attention_ns, other_ns;
-    uint64_t comm_ns; // sums over ranks, waiting for slower ones included; several ranks, or a model with experts
+    uint64_t comm_ns;   // sums over ranks, waiting for slower ones included; several ranks, or a model with experts
     uint64_t sample_ns; // logprobs, edits, sampling
     uint64_t step_ns;   // whole steps: the six above and the engine's own work
     uint64_t n_step, n_token;

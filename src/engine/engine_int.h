@@ -24,7 +24,7 @@ struct lf_engine {
     lf_engine_info info;
     lf_config config;
     lf_rank_info *ranks; // OWNED [ranks]; rank 0 only
-    lf_device *device; // OWNED, as all below
+    lf_device *device;   // OWNED, as all below
     lf_weights *weights;
     size_t *part_bytes; // [ranks]: what the device's collective needs; NULL for one rank
     lf_hub *hub;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The paged KV cache. The pool hands out block numbers and knows nothing of devices; the cache is the device memory
-// behind the numbers, two arrays per layer, or one where it holds latents. A sequence's table lists its blocks in order: position p lives in block
-// table[p / block_size] at offset p % block_size.
+// behind the numbers, two arrays per layer, or one where it holds latents. A sequence's table lists its blocks in
+// order: position p lives in block table[p / block_size] at offset p % block_size.
 #ifndef LF_ENGINE_KV_H
 #define LF_ENGINE_KV_H
 

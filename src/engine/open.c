@@ -46,7 +46,8 @@ static lf_status read_own_model(lf_engine *engine, lf_preflight *preflight, lf_e
 {
     if (engine->options.load_format == LF_LOAD_DUMMY) { // lesson L1: config.json is all that must be there
         json_t *json = NULL;
-        lf_status status = lf_config_load(&engine->config, &json, engine->options.model_dir, engine->options.hf_overrides, err);
+        lf_status status =
+            lf_config_load(&engine->config, &json, engine->options.model_dir, engine->options.hf_overrides, err);
         json_decref(json);
         return status;
     }
@@ -253,7 +254,8 @@ static void describe_weights(lf_engine *engine)
     double shared = slot_flop(config, LF_SLOT_SHARED_GATE_UP) + slot_flop(config, LF_SLOT_SHARED_DOWN);
     for (int64_t layer = 0; layer < config->num_hidden_layers; layer++) {
         bool is_moe = lf_config_layer_is_moe(config, layer);
-        info->linear_flop_per_token += attention + (is_moe ? shared + (double)config->num_experts_per_tok * expert : dense);
+        info->linear_flop_per_token +=
+            attention + (is_moe ? shared + (double)config->num_experts_per_tok * expert : dense);
     }
     info->lm_head_flop_per_row = 2.0 * (double)config->vocab_size * (double)config->hidden_size;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reading traced rows back. Trap: between two blocks the stream is split, `hidden` holds a block's output and `residual`
-// the sum without it; their sum is rounded to bf16 as the next norm will do it.
+// Reading traced rows back. Trap: between two blocks the stream is split, `hidden` holds a block's output and
+// `residual` the sum without it; their sum is rounded to bf16 as the next norm will do it.
 #include "engine/trace.h"
 
 #include <stdlib.h>

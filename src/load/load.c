@@ -40,8 +40,8 @@ static lf_object *object_for(lf_weights *weights, const lf_slice *slice)
     }
     lf_object *object = &weights->objects[weights->n_object++];
     *index = weights->n_object; // of experts: the latest one
-    *object = (lf_object){
-        .slot = parameter->slot, .layer = parameter->layer, .expert = parameter->expert, .slices = slice};
+    *object =
+        (lf_object){.slot = parameter->slot, .layer = parameter->layer, .expert = parameter->expert, .slices = slice};
     return object;
 }
 
@@ -166,8 +166,7 @@ static void log_result(const lf_weights *weights)
 static lf_status settle_tie(lf_weights *weights, const lf_load_args *args, lf_error *err)
 {
     bool differs = false;
-    lf_status status =
-        lf__head_differs(&differs, args->config, weights->plan.vocab, args->quant, args->rounding, err);
+    lf_status status = lf__head_differs(&differs, args->config, weights->plan.vocab, args->quant, args->rounding, err);
     int64_t is_tied = !differs;
     status = lf_comm_agree(args->comm, status, err);
     if (!status) status = lf_comm_min_i64(args->comm, &is_tied, 1, err);
@@ -177,8 +176,8 @@ static lf_status settle_tie(lf_weights *weights, const lf_load_args *args, lf_er
 
 static lf_status build_plan(lf_weights *weights, const lf_load_args *args, lf_error *err)
 {
-    lf_status status = lf_rank_plan_build(&weights->plan, &weights->config, lf_comm_size(args->comm),
-                                          lf_comm_rank(args->comm), err);
+    lf_status status =
+        lf_rank_plan_build(&weights->plan, &weights->config, lf_comm_size(args->comm), lf_comm_rank(args->comm), err);
     if (!status && args->deals_experts) {
         lf_rank_plan_deal_experts(&weights->plan, &weights->config, weights->plan.n_rank, weights->plan.rank);
     }

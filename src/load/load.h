@@ -40,14 +40,15 @@ lf_status lf_weights_load(lf_weights **out, const lf_load_args *args, lf_error *
 void lf_weights_free(lf_weights *weights); // NULL is accepted
 
 // The object of a slot; layer is ignored for slots that are not per layer. NULL / null when the model has none
-// (no bias, no QK norm) or this rank holds nothing of it (no head, no row). LF_SLOT_LM_HEAD gives the embedding's matrix when tied; a stored head that
-// differs from the embedding of a tied model is used as it is, as transformers does.
+// (no bias, no QK norm) or this rank holds nothing of it (no head, no row). LF_SLOT_LM_HEAD gives the embedding's
+// matrix when tied; a stored head that differs from the embedding of a tied model is used as it is, as transformers
+// does.
 const lf_weight *lf_weights_matrix(const lf_weights *weights, lf_slot slot, int64_t layer);
 lf_dptr lf_weights_vector(const lf_weights *weights, lf_slot slot, int64_t layer); // f32
 lf_dptr lf_weights_rows(const lf_weights *weights, lf_slot slot, int64_t layer);   // bf16, of a row-major slot
 
-// The matrices of the layer's experts that this rank holds, lf_weights_plan()->experts in order; entries are NULL when the
-// rank's share of an expert's width is nothing. NULL for a layer without experts, or a rank that holds none.
+// The matrices of the layer's experts that this rank holds, lf_weights_plan()->experts in order; entries are NULL when
+// the rank's share of an expert's width is nothing. NULL for a layer without experts, or a rank that holds none.
 const lf_weight *const *lf_weights_experts(const lf_weights *weights, lf_slot slot, int64_t layer);
 // What this rank holds. VALID while the weights are.
 const lf_rank_plan *lf_weights_plan(const lf_weights *weights);
@@ -59,7 +60,8 @@ uint64_t lf_weights_bytes_read(const lf_weights *weights);
 // Device bytes of this rank's experts.
 uint64_t lf_weights_expert_bytes(const lf_weights *weights);
 // The ledger as JSON (a new reference): counts, load format, seconds, bytes read, tensors skipped (of layers that
-// overrides leave out), ignored tensors with reasons, and the violations (empty on success). The evidence that verify puts into the report.
+// overrides leave out), ignored tensors with reasons, and the violations (empty on success). The evidence that verify
+// puts into the report.
 json_t *lf_weights_ledger(const lf_weights *weights);
 
 #endif

@@ -34,7 +34,7 @@ typedef struct lf_ignored_tensor {
 typedef struct lf_ledger {
     lf_load_format format;
     size_t n_parameter, n_tensor_used, n_quantized;
-    uint64_t n_row;        // filled, of all parameters
+    uint64_t n_row;                    // filled, of all parameters
     atomic_uint_fast64_t source_bytes; // read from stored tensors: counted where they are read, a scale once
     double seconds;
     lf_ignored_tensor *ignored; // OWNED
@@ -74,7 +74,8 @@ typedef struct lf_source {
     // Rows [row, row + n_row) of a parameter that is kept in float32.
     lf_status (*vector)(const struct lf_source *source, size_t slice, int64_t row, int64_t n_row, float *dst,
                         lf_error *err);
-    // Hints: a slice will be needed soon; rows [row, row + n_row) of it are needed now, are no longer needed. NULL: none.
+    // Hints: a slice will be needed soon; rows [row, row + n_row) of it are needed now, are no longer needed. NULL:
+    // none.
     void (*prefetch)(const struct lf_source *source, size_t slice);
     void (*expect)(const struct lf_source *source, size_t slice, int64_t row, int64_t n_row);
     void (*release)(const struct lf_source *source, size_t slice, int64_t row, int64_t n_row);

@@ -20,8 +20,8 @@ typedef struct compare_job {
 
 enum { TILE_ROWS = 16 };
 
-// Rows [begin, end) of the job's in tiles. A failure to dequantize is left to loading, which names it: the head then counts as
-// different.
+// Rows [begin, end) of the job's in tiles. A failure to dequantize is left to loading, which names it: the head then
+// counts as different.
 static void compare_rows(void *ctx, size_t begin, size_t end, int thread)
 {
     compare_job *job = ctx;
@@ -33,8 +33,7 @@ static void compare_rows(void *ctx, size_t begin, size_t end, int thread)
         for (int64_t col = 0; col < job->n_col; col += LF__TILE_COLUMNS) {
             lf_dequant_report report = {0};
             lf_error ignored;
-            lf_rect rect = {row, col, LF_MIN(TILE_ROWS, last - row),
-                            LF_MIN(LF__TILE_COLUMNS, job->n_col - col)};
+            lf_rect rect = {row, col, LF_MIN(TILE_ROWS, last - row), LF_MIN(LF__TILE_COLUMNS, job->n_col - col)};
             size_t stride = (size_t)rect.n_col, bytes = (size_t)rect.n_row * stride * sizeof *values;
             if (lf_dequant_bf16(job->a, rect, job->rounding, values, stride, &report, &ignored) ||
                 lf_dequant_bf16(job->b, rect, job->rounding, values + tile, stride, &report, &ignored) ||

@@ -93,13 +93,13 @@ const char *lf_config_dense_reason(const char *architecture, char *dst, size_t d
 typedef enum lf_slot {
     LF_SLOT_EMBED,      // matrix [vocab_size, hidden_size], also LF_SLOT_LM_HEAD's when tied
     LF_SLOT_INPUT_NORM, // vector [hidden_size]
-    LF_SLOT_QKV, // matrix [(num_attention_heads + 2 num_key_value_heads) head_dim, hidden_size]: q rows, k rows, v
-                 // rows; latent attention: q_lora_rank rows (or q rows), then kv_lora_rank + qk_rope_head_dim
-    LF_SLOT_QKV_BIAS,       // vector, rows of LF_SLOT_QKV
-    LF_SLOT_Q_NORM,         // vector [head_dim], or [num_attention_heads head_dim] over all heads
-    LF_SLOT_K_NORM,         // vector [head_dim], or [num_key_value_heads head_dim] over all heads
-    LF_SLOT_Q_A_NORM,       // vector [q_lora_rank]
-    LF_SLOT_Q_B,            // matrix [num_attention_heads head_dim, q_lora_rank]
+    LF_SLOT_QKV,      // matrix [(num_attention_heads + 2 num_key_value_heads) head_dim, hidden_size]: q rows, k rows, v
+                      // rows; latent attention: q_lora_rank rows (or q rows), then kv_lora_rank + qk_rope_head_dim
+    LF_SLOT_QKV_BIAS, // vector, rows of LF_SLOT_QKV
+    LF_SLOT_Q_NORM,   // vector [head_dim], or [num_attention_heads head_dim] over all heads
+    LF_SLOT_K_NORM,   // vector [head_dim], or [num_key_value_heads head_dim] over all heads
+    LF_SLOT_Q_A_NORM, // vector [q_lora_rank]
+    LF_SLOT_Q_B,      // matrix [num_attention_heads head_dim, q_lora_rank]
     LF_SLOT_KV_A_NORM,      // vector [kv_lora_rank]
     LF_SLOT_KV_B,           // per head [qk_nope_head_dim + v_head_dim, kv_lora_rank], row-major
     LF_SLOT_O,              // matrix [hidden_size, num_attention_heads head_dim (latent attention: v_head_dim)]

@@ -68,8 +68,8 @@ typedef struct lf_condition {
         LF__FIELD(name), false, layers                                                                                 \
     }
 
-// One row of a table. "{layer}" in the pattern makes it a row per layer; such rows stand together. "{expert}" makes it a
-// row per expert; such rows stand together within a layer. A column expression of LF__ZERO makes a vector.
+// One row of a table. "{layer}" in the pattern makes it a row per layer; such rows stand together. "{expert}" makes it
+// a row per expert; such rows stand together within a layer. A column expression of LF__ZERO makes a vector.
 typedef struct lf_param {
     const char *pattern;
     lf_slot slot;

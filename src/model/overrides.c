@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// --hf-overrides: a JSON object laid over config.json before it is read, as vLLM does it. What is wrong with it is wrong
-// usage and not a fault of the model, so a config that reads well without it and badly with it is LF_ERR_USAGE.
+// --hf-overrides: a JSON object laid over config.json before it is read, as vLLM does it. What is wrong with it is
+// wrong usage and not a fault of the model, so a config that reads well without it and badly with it is LF_ERR_USAGE.
 #include <string.h>
 
 #include "base/json.h"
@@ -11,23 +11,57 @@
 // Keys that an override may add to a config.json without them: what config*.c look at. Any key that config.json has may
 // be overridden.
 static const char *const known_keys[] = {
-    "architectures",        "model_type",              "vocab_size",
-    "hidden_size",          "intermediate_size",       "num_hidden_layers",
-    "num_attention_heads",  "num_key_value_heads",     "head_dim",
-    "hidden_act",           "max_position_embeddings", "rms_norm_eps",
-    "tie_word_embeddings",  "attention_bias",          "mlp_bias",
-    "use_qk_norm",          "use_sliding_window",      "sliding_window",
-    "max_window_layers",    "layer_types",             "bos_token_id",
-    "eos_token_id",         "rope_theta",              "rope_scaling",
-    "rope_parameters",      "partial_rotary_factor",   "rotary_dim",
-    "num_experts",          "num_local_experts",       "original_max_position_embeddings",
-    "num_experts_per_tok",  "moe_intermediate_size",   "norm_topk_prob",
-    "decoder_sparse_step",  "mlp_only_layers",         "quantization_config",
-    "q_lora_rank",          "kv_lora_rank",            "qk_nope_head_dim",
-    "qk_rope_head_dim",     "v_head_dim",              "rope_interleave",
-    "n_routed_experts",     "n_shared_experts",        "first_k_dense_replace",
-    "n_group",              "topk_group",              "routed_scaling_factor",
-    "moe_layer_freq",       "topk_method",             "scoring_func",
+    "architectures",
+    "model_type",
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "hidden_act",
+    "max_position_embeddings",
+    "rms_norm_eps",
+    "tie_word_embeddings",
+    "attention_bias",
+    "mlp_bias",
+    "use_qk_norm",
+    "use_sliding_window",
+    "sliding_window",
+    "max_window_layers",
+    "layer_types",
+    "bos_token_id",
+    "eos_token_id",
+    "rope_theta",
+    "rope_scaling",
+    "rope_parameters",
+    "partial_rotary_factor",
+    "rotary_dim",
+    "num_experts",
+    "num_local_experts",
+    "original_max_position_embeddings",
+    "num_experts_per_tok",
+    "moe_intermediate_size",
+    "norm_topk_prob",
+    "decoder_sparse_step",
+    "mlp_only_layers",
+    "quantization_config",
+    "q_lora_rank",
+    "kv_lora_rank",
+    "qk_nope_head_dim",
+    "qk_rope_head_dim",
+    "v_head_dim",
+    "rope_interleave",
+    "n_routed_experts",
+    "n_shared_experts",
+    "first_k_dense_replace",
+    "n_group",
+    "topk_group",
+    "routed_scaling_factor",
+    "moe_layer_freq",
+    "topk_method",
+    "scoring_func",
     "num_nextn_predict_layers",
 };
 
@@ -67,7 +101,8 @@ static lf_status check_keys(const json_t *config, const json_t *overrides, lf_er
     json_object_foreach((json_t *)(uintptr_t)overrides, key, value)
     {
         if (is_known(key) || json_object_get(config, key)) continue;
-        lf_error_set(err, LF_ERR_USAGE, "--hf-overrides: config.json has no \"%.100s\", and nothing would read it", key);
+        lf_error_set(err, LF_ERR_USAGE, "--hf-overrides: config.json has no \"%.100s\", and nothing would read it",
+                     key);
         return lf_error_subject(err, "%s", key);
     }
     return LF_OK;

@@ -25,11 +25,12 @@ typedef struct lf_preflight {
     lf_findings findings; // of all stages, in the order of the data flow
 } lf_preflight;
 
-// Opens the checkpoint, reads the config with `overrides` laid over it (NULL: none; see lf_config_load), pairs weights with scales and compares the result with the parameter table
-// when the architecture has one. Whatever is wrong with the model becomes a finding and the call succeeds: ask
-// lf_findings_status() whether the model may be used. Without a table (has_table is false) a finding of severity note
-// says that only the table-free checks ran; a caller that needs to run the model must refuse that itself. Fails when
-// the directory holds nothing to check, the overrides are wrong (LF_ERR_USAGE) or memory is gone; *out is then empty.
+// Opens the checkpoint, reads the config with `overrides` laid over it (NULL: none; see lf_config_load), pairs weights
+// with scales and compares the result with the parameter table when the architecture has one. Whatever is wrong with
+// the model becomes a finding and the call succeeds: ask lf_findings_status() whether the model may be used. Without a
+// table (has_table is false) a finding of severity note says that only the table-free checks ran; a caller that needs
+// to run the model must refuse that itself. Fails when the directory holds nothing to check, the overrides are wrong
+// (LF_ERR_USAGE) or memory is gone; *out is then empty.
 lf_status lf_preflight_run(lf_preflight *out, const char *model_dir, const json_t *overrides, lf_error *err);
 // Adds the finding tokenizer-too-large when a tokenizer whose highest id is n_token - 1 has tokens without a row of the
 // embedding. Preflight knows nothing of text, so the caller says it (text/text_check.h).

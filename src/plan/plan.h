@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tensor parallelism for any head count and any number of ranks (DESIGN section 4): query heads, feed-forward widths and
-// vocab_size are cut into balanced contiguous ranges; a rank holds exactly the KV heads its query heads read, so a KV
-// head whose query heads straddle ranks is replicated. One rank is the ordinary case of the same rule.
+// Tensor parallelism for any head count and any number of ranks (DESIGN section 4): query heads, feed-forward widths
+// and vocab_size are cut into balanced contiguous ranges; a rank holds exactly the KV heads its query heads read, so a
+// KV head whose query heads straddle ranks is replicated. One rank is the ordinary case of the same rule.
 #ifndef LF_PLAN_PLAN_H
 #define LF_PLAN_PLAN_H
 
@@ -40,8 +40,8 @@ typedef struct lf_rank_plan {
 
 // LF_ERR_USAGE unless 1 <= n_rank <= LF_MAX_RANKS and 0 <= rank < n_rank.
 lf_status lf_rank_plan_build(lf_rank_plan *out, const lf_config *config, int64_t n_rank, int64_t rank, lf_error *err);
-// Expert parallelism for a plan: experts are dealt out whole, in balanced ranges, and this rank gets part `rank` of n_rank
-// (the engine deals to the ranks of tensor parallelism). No change for a dense model.
+// Expert parallelism for a plan: experts are dealt out whole, in balanced ranges, and this rank gets part `rank` of
+// n_rank (the engine deals to the ranks of tensor parallelism). No change for a dense model.
 void lf_rank_plan_deal_experts(lf_rank_plan *plan, const lf_config *config, int64_t n_rank, int64_t rank);
 // The KV head that a query head reads, both global.
 int64_t lf_plan_kv_head_of(const lf_config *config, int64_t query_head);
@@ -56,7 +56,7 @@ typedef struct lf_slice {
     const lf_parameter *parameter; // BORROWED
     lf_rect rect;                  // of the parameter, global coordinates; a vector is a column: rows x 1
     int64_t slot_row;              // first row in the rank's slot object
-} lf_slice; // of an expert that the rank does not hold: no rows, no columns
+} lf_slice;                        // of an expert that the rank does not hold: no rows, no columns
 
 typedef struct lf_slices {
     lf_slice *items; // OWNED; one per parameter, in its order; rect.n_row or n_col may be 0
@@ -70,8 +70,8 @@ lf_status lf_slices_build(lf_slices *out, const lf_parameters *parameters, const
 void lf_slices_fini(lf_slices *slices);
 lf_rect lf_slice_rect(const lf_parameter *parameter, const lf_config *config, const lf_rank_plan *plan);
 
-// Memory that a rank needs. Matrices are bf16, what lf_slot_is_f32() says float32, keys and values bf16; a device's own padding is not
-// counted.
+// Memory that a rank needs. Matrices are bf16, what lf_slot_is_f32() says float32, keys and values bf16; a device's own
+// padding is not counted.
 typedef struct lf_budget {
     uint64_t weight_bytes;
     uint64_t kv_bytes_per_token; // keys and values of all layers

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Our own program as a child process: a server, or one run. Readiness is the file that the server writes after a real warm-up generation,
-// not an open port: servers that listen and crash at the first request are one of the things that a bring-up must
-// catch.
+// Our own program as a child process: a server, or one run. Readiness is the file that the server writes after a real
+// warm-up generation, not an open port: servers that listen and crash at the first request are one of the things that a
+// bring-up must catch.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -209,7 +209,8 @@ lf_status lf__child_run(const lf__child_args *args, const lf__run_args *run, lf_
     if (!status && (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0)) {
         last_line(log_path, line, sizeof line);
         describe_exit(wait_status, ending, sizeof ending);
-        status = lf_error_set(err, LF_ERR_DEVICE, "the run failed (%s): %s", ending, line[0] ? line : "it said nothing");
+        status =
+            lf_error_set(err, LF_ERR_DEVICE, "the run failed (%s): %s", ending, line[0] ? line : "it said nothing");
     }
     free(log_path);
     return status;

@@ -6,11 +6,11 @@
 // The tolerance. Ranks add parts of a product in float32 in another order, so a block's output, rounded to bf16, may be
 // its neighbour; until that happens traces agree to the bit. From then on the two passes round independently of each
 // other. A block (attention or feed-forward) rounds five times on its way: behind the norm, the first product, the
-// attention or gate, the second product, and the sum. Rounding to bf16 moves a number by 0.425 * 2^-8 of its size in the
-// root mean square (uniform errors, mantissas spread evenly over a binade). Independent errors add as squares: behind b
-// blocks, in two passes, 0.425 * 2^-8 sqrt(10 b) of a row's length. That is what blocks as large as the stream would give
-// that pass a difference on as they find it; random models stay at half of it. A wrong head, slice or norm differs by a
-// good part of the row in the block where it is.
+// attention or gate, the second product, and the sum. Rounding to bf16 moves a number by 0.425 * 2^-8 of its size in
+// the root mean square (uniform errors, mantissas spread evenly over a binade). Independent errors add as squares:
+// behind b blocks, in two passes, 0.425 * 2^-8 sqrt(10 b) of a row's length. That is what blocks as large as the stream
+// would give that pass a difference on as they find it; random models stay at half of it. A wrong head, slice or norm
+// differs by a good part of the row in the block where it is.
 //
 // Experts. A router compares scores, and a difference within the tolerance can turn a near tie over: the row then is
 // computed by another expert, and rightly so. Such a row is counted, and compared no further. The same input with
@@ -117,11 +117,11 @@ static lf_status name_points(comparison *c, lf_error *err)
     if (!c->points) return lf_error_no_memory(err, 0);
     int64_t last = 2 * c->n_layer + 1;
     for (int64_t i = 0; i < last + 2; i++) {
-        const char *name = i == 0            ? "embedding"
-                           : i == last       ? "norm"
-                           : i == last + 1   ? "logits"
-                           : i % 2           ? "attention"
-                                             : "layer";
+        const char *name = i == 0          ? "embedding"
+                           : i == last     ? "norm"
+                           : i == last + 1 ? "logits"
+                           : i % 2         ? "attention"
+                                           : "layer";
         c->points[i] = (point){.name = name, .layer = i && i < last ? (i - 1) / 2 : -1, .n_block = i};
         c->points[i].is_identical = true;
     }
@@ -327,19 +327,20 @@ static json_t *evidence_of(const comparison *c, bool is_parted)
     json_t *points = json_array();
     for (size_t i = 0; i < n_point(c); i++) {
         const point *p = &c->points[i];
-        json_array_append_new(points,
-                              json_pack("{s:s, s:o, s:b, s:I, s:o, s:f}", "point", p->name, "layer",
-                                        p->layer >= 0 ? json_integer(p->layer) : json_null(), "identical",
-                                        p->is_identical, "rows", (json_int_t)p->n_row, "difference", amount(p->worst),
-                                        "tolerance", tolerance_of(p)));
+        json_array_append_new(points, json_pack("{s:s, s:o, s:b, s:I, s:o, s:f}", "point", p->name, "layer",
+                                                p->layer >= 0 ? json_integer(p->layer) : json_null(), "identical",
+                                                p->is_identical, "rows", (json_int_t)p->n_row, "difference",
+                                                amount(p->worst), "tolerance", tolerance_of(p)));
     }
-    return json_pack("{s:s, s:I, s:b, s:I, s:I, s:O?, s:O?, s:o, s:I, s:O, s:o}",                                          //
-                     "tolerance_rule",                                                                                //
-                     "behind b blocks a row may differ by 0.425 * 2^-8 * sqrt(10 b) of its length: five roundings "   //
-                     "to bf16 in each block of both passes, independent errors; embeddings are identical",            //
-                     "steps", (json_int_t)c->n_step, "tokens_part", is_parted, "logits_rows", (json_int_t)c->n_logits, //
-                     "same_likeliest", (json_int_t)c->n_likeliest, "first_not_identical", c->first_digest,            //
-                     "first_beyond_tolerance", c->first, "largest_growth", largest_growth(c), "n_rerouted", (json_int_t)c->n_rerouted, "rerouted",         //
+    return json_pack("{s:s, s:I, s:b, s:I, s:I, s:O?, s:O?, s:o, s:I, s:O, s:o}",                                   //
+                     "tolerance_rule",                                                                              //
+                     "behind b blocks a row may differ by 0.425 * 2^-8 * sqrt(10 b) of its length: five roundings " //
+                     "to bf16 in each block of both passes, independent errors; embeddings are identical",          //
+                     "steps", (json_int_t)c->n_step, "tokens_part", is_parted, "logits_rows",
+                     (json_int_t)c->n_logits,                                                              //
+                     "same_likeliest", (json_int_t)c->n_likeliest, "first_not_identical", c->first_digest, //
+                     "first_beyond_tolerance", c->first, "largest_growth", largest_growth(c), "n_rerouted",
+                     (json_int_t)c->n_rerouted, "rerouted", //
                      c->rerouted, "points", points);
 }
 

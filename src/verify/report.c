@@ -169,8 +169,8 @@ static void put_topology(lf_buf *out, const json_t *topology, const json_t *fing
                   refused[0] ? " --enable-expert-parallel: " : "", refused);
     json_array_foreach(json_object_get(topology, "replicated_kv_heads"), i, item)
     {
-        lf_buf_printf(out, "%s KV head %lld on ranks %lld-%lld", i ? "," : "\nReplicated:",
-                      (long long)json_integer_value(json_object_get(item, "kv_head")),
+        lf_buf_printf(out, "%s KV head %lld on ranks %lld-%lld",
+                      i ? "," : "\nReplicated:", (long long)json_integer_value(json_object_get(item, "kv_head")),
                       (long long)json_integer_value(json_object_get(item, "first_rank")),
                       (long long)json_integer_value(json_object_get(item, "last_rank")));
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Several ranks against one: the same prompt through `landfall run` on both, traced, and the traces compared. The prompt
-// is fixed text of several kinds, so that many heads and experts have something to do; a few generated tokens behind it
-// show the cache.
+// Several ranks against one: the same prompt through `landfall run` on both, traced, and the traces compared. The
+// prompt is fixed text of several kinds, so that many heads and experts have something to do; a few generated tokens
+// behind it show the cache.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +13,9 @@
 #include "plan/plan.h"
 #include "verify/verify_int.h"
 
-static const char prompt[] = "The quick brown fox jumps over 13 lazy dogs. Quelle est la capitale de la France ? 7 + 5 = 12; 6 x 8 = 48. "
-                             "def square(x): return x * x";
+static const char prompt[] =
+    "The quick brown fox jumps over 13 lazy dogs. Quelle est la capitale de la France ? 7 + 5 = 12; 6 x 8 = 48. "
+    "def square(x): return x * x";
 enum { N_TOKEN = 8, MAX_LENGTH = 1024 };
 
 #define DETAIL(result, ...) snprintf((result)->detail, sizeof(result)->detail, __VA_ARGS__)
@@ -133,9 +134,8 @@ void lf__single_rank(lf__step_result *result, const lf_verify_options *options, 
     }
     char *path = lf_path_join(options->output_dir, is_real ? "real.ranks.trace" : "dummy.ranks.trace");
     char *path_of_one = lf_path_join(options->output_dir, is_real ? "real.one_rank.trace" : "dummy.one_rank.trace");
-    lf_status status = path && path_of_one
-                           ? compare(result, options, model, is_real, path, path_of_one, &err)
-                           : lf_error_no_memory(&err, 0);
+    lf_status status = path && path_of_one ? compare(result, options, model, is_real, path, path_of_one, &err)
+                                           : lf_error_no_memory(&err, 0);
     if (status) {
         result->status = LF_STEP_FAILED;
         lf_error_format(&err, result->detail, sizeof result->detail);

@@ -24,11 +24,11 @@ static json_t *rank_json(const lf_config *config, const lf_parameters *parameter
     if (deals_experts) lf_rank_plan_deal_experts(&plan, config, n_rank, rank);
     if (!lf_slices_build(&slices, parameters, config, &plan, &err)) {
         lf_budget budget = lf_budget_of(&slices, config, &plan);
-        out = json_pack("{s:I, s:o, s:o, s:o, s:o, s:I, s:I}",                                                      //
-                        "rank", (json_int_t)rank, "query_heads", range_json(plan.query_heads),                      //
-                        "kv_heads", range_json(plan.kv_heads),                                                      //
-                        "experts", config->num_experts > 0 ? range_json(plan.experts) : json_null(),                //
-                        "vocab", range_json(plan.vocab), "planned_weight_bytes", (json_int_t)budget.weight_bytes,   //
+        out = json_pack("{s:I, s:o, s:o, s:o, s:o, s:I, s:I}",                                                    //
+                        "rank", (json_int_t)rank, "query_heads", range_json(plan.query_heads),                    //
+                        "kv_heads", range_json(plan.kv_heads),                                                    //
+                        "experts", config->num_experts > 0 ? range_json(plan.experts) : json_null(),              //
+                        "vocab", range_json(plan.vocab), "planned_weight_bytes", (json_int_t)budget.weight_bytes, //
                         "planned_kv_bytes_per_token", (json_int_t)budget.kv_bytes_per_token);
     }
     lf_slices_fini(&slices);
@@ -43,8 +43,8 @@ static json_t *replicated_json(const lf_config *config, int64_t n_rank)
     for (int64_t head = 0; head < config->num_key_value_heads; head++) {
         int64_t copies = lf_plan_kv_copies(config, n_rank, head), owner = lf_plan_kv_owner(config, n_rank, head);
         if (copies < 2) continue;
-        lf_json_append(&list, json_pack("{s:I, s:I, s:I}", "kv_head", (json_int_t)head, "first_rank",
-                                        (json_int_t)owner, "last_rank", (json_int_t)(owner + copies - 1)));
+        lf_json_append(&list, json_pack("{s:I, s:I, s:I}", "kv_head", (json_int_t)head, "first_rank", (json_int_t)owner,
+                                        "last_rank", (json_int_t)(owner + copies - 1)));
     }
     return list;
 }

@@ -29,8 +29,8 @@ static void add_layers_step(lf__steps *steps, const lf_preflight *preflight)
     } else if (n < n_checkpoint) {
         result.status = LF_STEP_SKIPPED;
         snprintf(result.detail, sizeof result.detail,
-                 "%lld of %lld layers were run (--hf-overrides): weaker evidence, which is never signed off", (long long)n,
-                 (long long)n_checkpoint);
+                 "%lld of %lld layers were run (--hf-overrides): weaker evidence, which is never signed off",
+                 (long long)n, (long long)n_checkpoint);
     } else {
         snprintf(result.detail, sizeof result.detail, "%lld layers", (long long)n);
     }
@@ -93,8 +93,8 @@ out:
 
 // What may stand beside the report and belongs to it.
 static const char *const evidence_files[] = {
-    "dummy.log",         "dummy.ranks.log",    "dummy.one_rank.log", "dummy.ranks.trace", "dummy.one_rank.trace",
-    "real.log",          "real.ranks.log",     "real.one_rank.log",  "real.ranks.trace",  "real.one_rank.trace",
+    "dummy.log", "dummy.ranks.log", "dummy.one_rank.log", "dummy.ranks.trace", "dummy.one_rank.trace",
+    "real.log",  "real.ranks.log",  "real.one_rank.log",  "real.ranks.trace",  "real.one_rank.trace",
 };
 
 static void add_log_digests(json_t *report, const char *output_dir)
@@ -136,10 +136,10 @@ static json_t *new_report(const lf_verify_options *options, json_t *overrides)
     strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", &utc);
     const char *model_dir = dir ? dir : options->model_dir;
     const char *slash = strrchr(model_dir, '/');
-    json_t *report = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O*}", "format", "landfall-report-1",
-                               "landfall_version", lf_version(), "created", created, "model",
-                               slash ? slash + 1 : model_dir, "model_dir", model_dir, "load_format",
-                               options->dummy_only ? "dummy" : "auto", "hf_overrides", overrides);
+    json_t *report =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O*}", "format", "landfall-report-1", "landfall_version",
+                  lf_version(), "created", created, "model", slash ? slash + 1 : model_dir, "model_dir", model_dir,
+                  "load_format", options->dummy_only ? "dummy" : "auto", "hf_overrides", overrides);
     free(dir);
     return report;
 }

@@ -26,9 +26,9 @@ typedef void (*lf_verify_step_fn)(void *ctx, const json_t *step);
 
 typedef struct lf_verify_options {
     const char *model_dir;
-    const char *hf_overrides;  // text of a JSON object laid over config.json; NULL: none
-    const char *output_dir;    // report.json, report.md and the servers' logs; made if absent
-    const char *program;       // the landfall executable that is started as a server
+    const char *hf_overrides;     // text of a JSON object laid over config.json; NULL: none
+    const char *output_dir;       // report.json, report.md and the servers' logs; made if absent
+    const char *program;          // the landfall executable that is started as a server
     int64_t tensor_parallel_size; // 0, 1: one rank
     bool enable_expert_parallel;
     bool compare_single_rank;  // the ranks' logits with those of one rank: mandatory for sign-off when asked for

@@ -62,8 +62,8 @@ lf_status lf__child_start(lf__child *child, const lf__child_args *args, lf_error
 void lf__child_stop(lf__child *child, bool *clean);
 void lf__child_fini(lf__child *child);
 
-// One greedy run of `landfall run` that writes a trace, from its start to its end. On failure `err` quotes the log's last
-// line.
+// One greedy run of `landfall run` that writes a trace, from its start to its end. On failure `err` quotes the log's
+// last line.
 typedef struct lf__run_args {
     const char *prompt;
     int64_t max_tokens;
@@ -76,11 +76,11 @@ typedef struct lf__comparison {
     bool agrees;       // within the tolerance everywhere
     bool is_identical; // to the bit
     double logits_difference, logits_tolerance;
-    size_t n_logits;    // rows of logits that were compared
+    size_t n_logits; // rows of logits that were compared
     size_t n_step;
-    size_t n_rerouted;  // rows that a near tie sent to another expert
-    char first[256];    // the first point beyond the tolerance, in words
-    json_t *evidence;   // OWNED by the caller after success
+    size_t n_rerouted; // rows that a near tie sent to another expert
+    char first[256];   // the first point beyond the tolerance, in words
+    json_t *evidence;  // OWNED by the caller after success
 } lf__comparison;
 lf_status lf__compare_traces(lf__comparison *out, const char *path, const char *path_of_one_rank, lf_error *err);
 

@@ -111,10 +111,7 @@ static int run_job(const lf_verb *verb, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    static const lf_verb verb = {.name = "job",
-                                 .operands = "SCENARIO",
-                                 .opts = job_opts,
-                                 .n_opt = LF_ARRAY_LENGTH(job_opts),
-                                 .run = run_job};
+    static const lf_verb verb = {
+        .name = "job", .operands = "SCENARIO", .opts = job_opts, .n_opt = LF_ARRAY_LENGTH(job_opts), .run = run_job};
     return argc > 1 ? run_job(&verb, argc - 2, argv + 2) : 2;
 }

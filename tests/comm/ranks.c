@@ -130,8 +130,8 @@ static void check_agree(void)
 
 static void run_calls(void)
 {
-    static const size_t counts[] = {0, 1, 2, 3, 15, 16, 17, 31, 100, 1023, 1024, 1025, 4096, 8191, 8192, 8193,
-                                    16384, 20000, 65536, 100003, 524288};
+    static const size_t counts[] = {0,    1,    2,    3,    15,   16,    17,    31,    100,    1023,  1024,
+                                    1025, 4096, 8191, 8192, 8193, 16384, 20000, 65536, 100003, 524288};
     for (size_t i = 0; i < LF_ARRAY_LENGTH(counts); i++) check_sum(counts[i], (unsigned)i);
     for (size_t n = 0; n < 70; n++) check_sum(n * 131, (unsigned)n);
     for (size_t i = 0; i < 12; i++) {
@@ -269,9 +269,12 @@ static void run_idle(void)
 static int run_scenario(int argc, char **argv)
 {
     const char *scenario = argv[1];
-    if (strcmp(scenario, "calls") == 0) run_calls();
-    else if (strcmp(scenario, "large") == 0) run_large();
-    else if (strcmp(scenario, "idle") == 0) run_idle();
+    if (strcmp(scenario, "calls") == 0)
+        run_calls();
+    else if (strcmp(scenario, "large") == 0)
+        run_large();
+    else if (strcmp(scenario, "idle") == 0)
+        run_idle();
     else if (argc == 5 && (strcmp(scenario, "die") == 0 || strcmp(scenario, "give-up") == 0)) {
         result_dir = argv[4];
         run_end(argv[2], atoi(argv[3]), scenario[0] == 'g');

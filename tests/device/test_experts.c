@@ -171,7 +171,7 @@ static void check_tokens(const problem *p, size_t first_expert, size_t n_held, c
 
 // n_tok, n_active, n_expert, d, d_ff. Groups of one token, of some, of more than LF_MANY_TOKENS, of more than a run.
 static const size_t shapes[][5] = {
-    {1, 1, 1, 1, 1},    {1, 8, 16, 64, 32},  {2, 2, 4, 97, 200},   {5, 3, 9, 200, 97},   {40, 4, 6, 97, 65},
+    {1, 1, 1, 1, 1},     {1, 8, 16, 64, 32},  {2, 2, 4, 97, 200},  {5, 3, 9, 200, 97},  {40, 4, 6, 97, 65},
     {130, 2, 3, 64, 48}, {64, 8, 40, 96, 31}, {600, 1, 1, 33, 17}, {600, 2, 3, 40, 16}, {256, 8, 64, 64, 40},
 };
 enum { N_SHAPE = sizeof shapes / sizeof *shapes };
@@ -296,9 +296,9 @@ static void impossible_scratch_is_refused(void **state)
 int test_experts(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(agrees_with_double_precision),  cmocka_unit_test(a_range_of_experts_is_its_part),
-        cmocka_unit_test(the_batch_does_not_show), cmocka_unit_test(strange_choices_do_no_harm),
-        cmocka_unit_test(a_broken_score_shows),          cmocka_unit_test(impossible_scratch_is_refused),
+        cmocka_unit_test(agrees_with_double_precision), cmocka_unit_test(a_range_of_experts_is_its_part),
+        cmocka_unit_test(the_batch_does_not_show),      cmocka_unit_test(strange_choices_do_no_harm),
+        cmocka_unit_test(a_broken_score_shows),         cmocka_unit_test(impossible_scratch_is_refused),
     };
     return cmocka_run_group_tests_name("experts", tests, NULL, NULL);
 }

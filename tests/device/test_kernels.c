@@ -21,7 +21,7 @@ static size_t runnable(const lf_cpu_kernels *sets[MOST_SETS])
         const lf_cpu_kernels *own = lf_cpu_kernels_of((lf_cpu_isa)isa);
         if (!own) continue;
         lf_cpu_kernels_choose(&tables[n], (lf_cpu_isa)isa);
-#define LF_KERNEL(name, result, arguments, avx2, avx512, amx)                                                               \
+#define LF_KERNEL(name, result, arguments, avx2, avx512, amx)                                                          \
     if (own->name) assert_ptr_equal(own->name, tables[n].name); /* not refused */
 #include "device/cpu/kernels.inc"
 #undef LF_KERNEL
@@ -116,8 +116,8 @@ static void tiles_give_the_same_bits(void **state)
 static void blocks_give_the_same_bits(void **state)
 {
     enum { TOKENS = 80, BLOCKS = 3, STRIDE = 70 };
-    static const size_t shapes[][3] = {{1, 0, 4}, {1, 2, 1}, {7, 0, 4}, {7, 1, 2}, {16, 0, 4}, {16, 3, 1}, {32, 0, 4},
-                                       {48, 0, 4}, {64, 0, 4}, {80, 0, 4}};
+    static const size_t shapes[][3] = {{1, 0, 4},  {1, 2, 1},  {7, 0, 4},  {7, 1, 2},  {16, 0, 4},
+                                       {16, 3, 1}, {32, 0, 4}, {48, 0, 4}, {64, 0, 4}, {80, 0, 4}};
     test_random random = {15};
     const lf_cpu_kernels *sets[MOST_SETS];
     size_t n_set = runnable(sets);
@@ -578,7 +578,8 @@ int test_kernels(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(multiply_gives_the_same_bits),
         cmocka_unit_test(tiles_give_the_same_bits),
-        cmocka_unit_test(blocks_give_the_same_bits), cmocka_unit_test(tiles_continue_panels),
+        cmocka_unit_test(blocks_give_the_same_bits),
+        cmocka_unit_test(tiles_continue_panels),
         cmocka_unit_test(widening_gives_the_same_bits),
         cmocka_unit_test(packing_gives_the_same_bits),
         cmocka_unit_test(chunks_give_the_same_bits),

@@ -295,8 +295,7 @@ int test_memory(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_zero_and_aligned), cmocka_unit_test(absurd_sizes_are_refused),
         cmocka_unit_test(describes_itself),           cmocka_unit_test(failed_allocations_leave_nothing_behind),
-        cmocka_unit_test(weights_share_mappings),
-        cmocka_unit_test(operators_do_not_allocate),
+        cmocka_unit_test(weights_share_mappings),     cmocka_unit_test(operators_do_not_allocate),
     };
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
 }

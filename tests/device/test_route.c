@@ -146,12 +146,12 @@ static void check_token(const lf_route_args *args, size_t tok)
 }
 
 static const shape shapes[] = {
-    {50, 2048, 128, 8, 1, 1, LF_ROUTE_SOFTMAX, false, true, 1},     // Qwen3-30B-A3B
-    {100, 3072, 256, 8, 1, 1, LF_ROUTE_SIGMOID, true, true, 1},     // MiniMax-M2
-    {55, 7168, 256, 8, 8, 4, LF_ROUTE_SIGMOID, true, true, 2.5f},   // DeepSeek-V3
+    {50, 2048, 128, 8, 1, 1, LF_ROUTE_SOFTMAX, false, true, 1},   // Qwen3-30B-A3B
+    {100, 3072, 256, 8, 1, 1, LF_ROUTE_SIGMOID, true, true, 1},   // MiniMax-M2
+    {55, 7168, 256, 8, 8, 4, LF_ROUTE_SIGMOID, true, true, 2.5f}, // DeepSeek-V3
     {49, 97, 12, 3, 4, 2, LF_ROUTE_SIGMOID, true, false, 1.5f},
     {7, 200, 60, 4, 1, 1, LF_ROUTE_SOFTMAX, false, false, 1},
-    {9, 33, 8, 4, 8, 4, LF_ROUTE_SIGMOID, true, true, 1},           // groups of one
+    {9, 33, 8, 4, 8, 4, LF_ROUTE_SIGMOID, true, true, 1}, // groups of one
     {3, 16, 5, 5, 1, 1, LF_ROUTE_SOFTMAX, true, true, 1},
     {2, 1, 1, 1, 1, 1, LF_ROUTE_SIGMOID, false, true, 1},
     {512, 64, 33, 2, 3, 1, LF_ROUTE_SOFTMAX, false, true, 1},

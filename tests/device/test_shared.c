@@ -238,8 +238,10 @@ static void norms_a_width_that_ranks_share(void **state)
 int test_shared(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_reduce_adds_up_and_narrows_once), cmocka_unit_test(all_reduce_may_leave_the_sum_in_place),
-        cmocka_unit_test(one_rank_only_narrows),               cmocka_unit_test(a_failed_rank_is_passed_on),
+        cmocka_unit_test(all_reduce_adds_up_and_narrows_once),
+        cmocka_unit_test(all_reduce_may_leave_the_sum_in_place),
+        cmocka_unit_test(one_rank_only_narrows),
+        cmocka_unit_test(a_failed_rank_is_passed_on),
         cmocka_unit_test(join_puts_columns_side_by_side),
         cmocka_unit_test(norms_a_width_that_ranks_share),
     };

@@ -10,7 +10,6 @@
 
 #include <cmocka.h>
 
-
 lf_engine *client_open(const lf_engine_options *options)
 {
     lf_engine *engine = NULL;

@@ -9,8 +9,8 @@
 
 #include "engine/engine_int.h"
 
-// Runs the tokens in chunks of `chunk` and writes the logits of every position to dst [n, vocab_size]. Fails the test when
-// a step fails.
+// Runs the tokens in chunks of `chunk` and writes the logits of every position to dst [n, vocab_size]. Fails the test
+// when a step fails.
 void engine_logits(lf_engine *engine, const int32_t *tokens, size_t n, size_t chunk, float *dst);
 
 #endif

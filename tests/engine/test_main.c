@@ -10,10 +10,9 @@ static const struct {
     const char *name;
     int (*run)(void);
 } groups[] = {
-    {"kv", test_kv},         {"sample", test_sample},   {"sched", test_sched},
-    {"golden", test_golden}, {"open", test_open},       {"requests", test_requests},
-    {"batch", test_batch},   {"threads", test_threads}, {"faults", test_faults},
-    {"trace", test_trace},  {"latent", test_latent},
+    {"kv", test_kv},         {"sample", test_sample},     {"sched", test_sched},   {"golden", test_golden},
+    {"open", test_open},     {"requests", test_requests}, {"batch", test_batch},   {"threads", test_threads},
+    {"faults", test_faults}, {"trace", test_trace},       {"latent", test_latent},
 };
 
 int main(int argc, char **argv)

@@ -79,7 +79,7 @@ static size_t check_step(const recorder *r, size_t at, int64_t step, int64_t n_l
         assert_true(at < r->count);
         const lf_trace_rows *head = &r->items[at].head;
         bool is_in_layer = i > 0 && i <= 2 * n_layer;
-        lf_trace_point expected = i == 0                ? LF_TRACE_EMBEDDING
+        lf_trace_point expected = i == 0                 ? LF_TRACE_EMBEDDING
                                   : i == 2 * n_layer + 1 ? LF_TRACE_NORM
                                   : i == 2 * n_layer + 2 ? LF_TRACE_LOGITS
                                   : i % 2                ? LF_TRACE_ATTENTION

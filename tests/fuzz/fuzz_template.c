@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Chat templates from anywhere, over a context from anywhere: template text, a NUL byte, JSON. Whatever they are, the
-// interpreter ends within its limits and answers with text or an error that is not its own fault; what it writes is UTF-8
-// when both inputs are.
+// interpreter ends within its limits and answers with text or an error that is not its own fault; what it writes is
+// UTF-8 when both inputs are.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -20,11 +20,24 @@
 #include "tests.h"
 
 static const char *const goldens[] = {
-    "llama_bf16_bias_tied", "llama_bf16_llama3rope",   "llama_bf16_yarn", "llama_fp8_block_f16",
-    "llama_fp8_e5m2",       "llama_fp8_tensor_static", "qwen2_bf16_tied", "qwen2_fp8_block",
-    "qwen3_bf16",           "qwen3_bf16_yarn_7to1",    "qwen3_fp8_block", "qwen3_fp8_block_32x48",
-    "qwen3_fp8_block_e8m0", "qwen3_fp8_channel_ct",   "moe/qwen3_moe_fp8_block",
-    "moe/minimax_m2_bf16",  "moe/deepseek_v3_fp8_block", "moe/deepseek_v3_bf16_no_q_lora",
+    "llama_bf16_bias_tied",
+    "llama_bf16_llama3rope",
+    "llama_bf16_yarn",
+    "llama_fp8_block_f16",
+    "llama_fp8_e5m2",
+    "llama_fp8_tensor_static",
+    "qwen2_bf16_tied",
+    "qwen2_fp8_block",
+    "qwen3_bf16",
+    "qwen3_bf16_yarn_7to1",
+    "qwen3_fp8_block",
+    "qwen3_fp8_block_32x48",
+    "qwen3_fp8_block_e8m0",
+    "qwen3_fp8_channel_ct",
+    "moe/qwen3_moe_fp8_block",
+    "moe/minimax_m2_bf16",
+    "moe/deepseek_v3_fp8_block",
+    "moe/deepseek_v3_bf16_no_q_lora",
 };
 
 static void open_golden(opened *o, const char *name)

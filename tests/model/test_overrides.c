@@ -42,7 +42,8 @@ static void objects_merge_and_values_replace(void **state)
     lf_error err;
     json_t *json = NULL;
     synthetic_begin(&s, dense_text);
-    assert_int_equal(load(&config, &json, s.folder, "{\"rope_scaling\": {\"factor\": 4}, \"head_dim\": 6}", &err), LF_OK);
+    assert_int_equal(load(&config, &json, s.folder, "{\"rope_scaling\": {\"factor\": 4}, \"head_dim\": 6}", &err),
+                     LF_OK);
     assert_int_equal(config.rope.kind, LF_ROPE_LINEAR); // kept beside the new factor
     assert_true(config.rope.factor == 4);
     assert_int_equal(config.head_dim, 6);
@@ -94,7 +95,8 @@ static void nonsense_is_wrong_usage(void **state)
         lf_config config;
         lf_error err;
         json_t *json = NULL;
-        if (load(&config, &json, s.folder, cases[i].text, &err) != LF_ERR_USAGE) fail_msg("accepted: %s", cases[i].text);
+        if (load(&config, &json, s.folder, cases[i].text, &err) != LF_ERR_USAGE)
+            fail_msg("accepted: %s", cases[i].text);
         if (!strstr(err.message, cases[i].message)) fail_msg("%s: %s", cases[i].text, err.message);
         assert_null(json);
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Thousands of random models on up to 64 ranks: every row and column of every parameter is held as the rule says and no
-// otherwise. The rule stands here a second time, in its plainest form: query heads are dealt out one after the other, the
-// first ranks getting one more where it does not come out even, and a rank holds a KV head when one of its query heads reads
-// it.
+// otherwise. The rule stands here a second time, in its plainest form: query heads are dealt out one after the other,
+// the first ranks getting one more where it does not come out even, and a rank holds a KV head when one of its query
+// heads reads it.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -51,16 +51,16 @@ static lf_config random_config(char text[TEXT_BYTES])
              (int)draw(0, 3), (int)draw(0, 2));
     bool is_latent = strcmp(types[type], "deepseek_v3") == 0;
     if (!is_latent) snprintf(latent, sizeof latent, "\"rotary_dim\": 2");
-    snprintf(text, TEXT_BYTES,
-             "{\"model_type\": \"%s\", \"hidden_size\": %d, \"intermediate_size\": %d, \"num_hidden_layers\": %d, "
-             "\"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"head_dim\": %d, \"vocab_size\": %d, "
-             "\"num_experts\": %d, \"num_local_experts\": %d, \"num_experts_per_tok\": %d, \"moe_intermediate_size\": %d, "
-             "\"mlp_only_layers\": [0], %s, \"attention_bias\": %s, \"mlp_bias\": %s, "
-             "\"tie_word_embeddings\": %s}",
-             types[type], (int)draw(1, 40), (int)draw(1, 300), (int)draw(1, 2), (int)n_head, (int)n_kv,
-             (int)draw(1, 8) * 2, (int)draw(1, 300), (int)n_expert, (int)n_expert, (int)draw(1, n_expert),
-             (int)draw(1, 90), latent, draw(0, 1) && !is_latent ? "true" : "false", draw(0, 1) ? "true" : "false",
-             draw(0, 1) ? "true" : "false");
+    snprintf(
+        text, TEXT_BYTES,
+        "{\"model_type\": \"%s\", \"hidden_size\": %d, \"intermediate_size\": %d, \"num_hidden_layers\": %d, "
+        "\"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"head_dim\": %d, \"vocab_size\": %d, "
+        "\"num_experts\": %d, \"num_local_experts\": %d, \"num_experts_per_tok\": %d, \"moe_intermediate_size\": %d, "
+        "\"mlp_only_layers\": [0], %s, \"attention_bias\": %s, \"mlp_bias\": %s, "
+        "\"tie_word_embeddings\": %s}",
+        types[type], (int)draw(1, 40), (int)draw(1, 300), (int)draw(1, 2), (int)n_head, (int)n_kv, (int)draw(1, 8) * 2,
+        (int)draw(1, 300), (int)n_expert, (int)n_expert, (int)draw(1, n_expert), (int)draw(1, 90), latent,
+        draw(0, 1) && !is_latent ? "true" : "false", draw(0, 1) ? "true" : "false", draw(0, 1) ? "true" : "false");
     lf_config config;
     lf_error err = {0};
     json_t *json = NULL;
@@ -250,7 +250,8 @@ static lf_range even_split(int64_t n, int64_t n_rank, int64_t rank)
     return (lf_range){rank * n / n_rank, (rank + 1) * n / n_rank};
 }
 
-// Rows of the KV heads' norm that a rank has where it needs them: row i of its part for dimension i of the heads it holds.
+// Rows of the KV heads' norm that a rank has where it needs them: row i of its part for dimension i of the heads it
+// holds.
 static int64_t n_row_in_place(lf_range needed, lf_range given)
 {
     int64_t n = 0;
@@ -273,13 +274,14 @@ static lf_range k_norm_rows(const lf_config *config, const lf_parameters *parame
     return (lf_range){0, 0};
 }
 
-// MiniMax-M2: 48 query heads on 8 KV heads of 128. On 8 ranks an even split is right; on 16, where two ranks share a KV head,
-// every rank gets 64 numbers for 128 dimensions ("128 vs 64"), and every second rank those of the other half.
+// MiniMax-M2: 48 query heads on 8 KV heads of 128. On 8 ranks an even split is right; on 16, where two ranks share a KV
+// head, every rank gets 64 numbers for 128 dimensions ("128 vs 64"), and every second rank those of the other half.
 static void an_even_split_is_wrong_where_kv_heads_are_replicated(void **state_unused)
 {
-    static const char text[] = "{\"model_type\": \"minimax_m2\", \"num_attention_heads\": 48, \"num_key_value_heads\": 8, "
-                               "\"head_dim\": 128, \"hidden_size\": 16, \"intermediate_size\": 8, \"num_hidden_layers\": 1, "
-                               "\"num_local_experts\": 2, \"num_experts_per_tok\": 1, \"vocab_size\": 9, \"rotary_dim\": 64}";
+    static const char text[] =
+        "{\"model_type\": \"minimax_m2\", \"num_attention_heads\": 48, \"num_key_value_heads\": 8, "
+        "\"head_dim\": 128, \"hidden_size\": 16, \"intermediate_size\": 8, \"num_hidden_layers\": 1, "
+        "\"num_local_experts\": 2, \"num_experts_per_tok\": 1, \"vocab_size\": 9, \"rotary_dim\": 64}";
     lf_config config;
     lf_error err = {0};
     json_t *json = NULL;
@@ -303,8 +305,8 @@ static void an_even_split_is_wrong_where_kv_heads_are_replicated(void **state_un
             n_held += lf_range_length(needed);
         }
         assert_int_equal(is_right, 8 % n_rank == 0);
-        // A sum of squares over all that ranks hold counts replicated heads as often as they are held: on 16 ranks the norm
-        // would divide by sqrt(2) too much.
+        // A sum of squares over all that ranks hold counts replicated heads as often as they are held: on 16 ranks the
+        // norm would divide by sqrt(2) too much.
         if (n_rank == 16) assert_int_equal(n_held, 2 * 8 * 128);
     }
     lf_parameters_fini(&parameters);

@@ -3,12 +3,12 @@
 // Sizes divide by nothing: the width is no multiple of a block of scales, nor is an expert's, and ranges of ranks cut
 // through blocks.
 //
-// A router is a comparison, and two topologies round differently: with random routers some token would get other experts
-// and everything after it other numbers. So routing is decided by what no rounding touches. The last N_EXPERT dimensions
-// of the residual stream are RESERVED: no layer writes to them (rows of o_proj and of all down projections are zero there),
-// so they stay what the embedding put there, for each token a permutation of equidistant levels. The router reads them, in
-// another order in each layer. RMSNorm scales all of them by one factor, so the order of the scores is the permutation,
-// whatever the rest of the stream rounds to; the routing weights still depend on all of it.
+// A router is a comparison, and two topologies round differently: with random routers some token would get other
+// experts and everything after it other numbers. So routing is decided by what no rounding touches. The last N_EXPERT
+// dimensions of the residual stream are RESERVED: no layer writes to them (rows of o_proj and of all down projections
+// are zero there), so they stay what the embedding put there, for each token a permutation of equidistant levels. The
+// router reads them, in another order in each layer. RMSNorm scales all of them by one factor, so the order of the
+// scores is the permutation, whatever the rest of the stream rounds to; the routing weights still depend on all of it.
 #include "shaped.h"
 
 #include <math.h>
@@ -55,15 +55,18 @@ static const struct {
 } families[] = {
     {"qwen3", "\"architectures\": [\"Qwen3ForCausalLM\"], \"intermediate_size\": 200"},
     // layer 0 is dense
-    {"qwen3_moe", "\"architectures\": [\"Qwen3MoeForCausalLM\"], \"intermediate_size\": 200, \"mlp_only_layers\": [0], "
-                  "\"num_experts\": 8, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 20, \"norm_topk_prob\": true"},
-    {"minimax_m2", "\"architectures\": [\"MiniMaxM2ForCausalLM\"], \"intermediate_size\": 20, \"num_local_experts\": 8, "
-                   "\"num_experts_per_tok\": 2, \"rotary_dim\": 4"},
+    {"qwen3_moe",
+     "\"architectures\": [\"Qwen3MoeForCausalLM\"], \"intermediate_size\": 200, \"mlp_only_layers\": [0], "
+     "\"num_experts\": 8, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 20, \"norm_topk_prob\": true"},
+    {"minimax_m2",
+     "\"architectures\": [\"MiniMaxM2ForCausalLM\"], \"intermediate_size\": 20, \"num_local_experts\": 8, "
+     "\"num_experts_per_tok\": 2, \"rotary_dim\": 4"},
     // layer 0 is dense; head_dim follows from the parts of a query
-    {"deepseek_v3", "\"architectures\": [\"DeepseekV3ForCausalLM\"], \"intermediate_size\": 200, \"first_k_dense_replace\": 1, "
-                    "\"n_routed_experts\": 8, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 20, \"n_shared_experts\": 2, "
-                    "\"n_group\": 2, \"topk_group\": 1, \"q_lora_rank\": 40, \"kv_lora_rank\": 24, \"qk_nope_head_dim\": 8, "
-                    "\"qk_rope_head_dim\": 4, \"v_head_dim\": 10, \"num_nextn_predict_layers\": 0"},
+    {"deepseek_v3",
+     "\"architectures\": [\"DeepseekV3ForCausalLM\"], \"intermediate_size\": 200, \"first_k_dense_replace\": 1, "
+     "\"n_routed_experts\": 8, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 20, \"n_shared_experts\": 2, "
+     "\"n_group\": 2, \"topk_group\": 1, \"q_lora_rank\": 40, \"kv_lora_rank\": 24, \"qk_nope_head_dim\": 8, "
+     "\"qk_rope_head_dim\": 4, \"v_head_dim\": 10, \"num_nextn_predict_layers\": 0"},
 };
 
 static void begin(maker *m, const shape *wanted)
@@ -112,7 +115,8 @@ static void add_fp8(maker *m, const lf_parameter *p, int64_t n_live_row)
 {
     static const float rms_of_codes = 106.0f; // of the finite codes of e4m3
     int64_t n_row = p->shape[0], n_col = p->shape[1];
-    int64_t n_scale_row = (n_row + m->block_rows - 1) / m->block_rows, n_scale_col = (n_col + m->block_cols - 1) / m->block_cols;
+    int64_t n_scale_row = (n_row + m->block_rows - 1) / m->block_rows,
+            n_scale_col = (n_col + m->block_cols - 1) / m->block_cols;
     uint8_t *codes = calloc((size_t)n_row, (size_t)n_col);
     float *scales = malloc((size_t)(n_scale_row * n_scale_col) * sizeof *scales);
     assert_true(codes && scales);

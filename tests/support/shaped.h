@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Checkpoints with the head counts that a test asks for: small models whose numbers make a forward pass worth comparing.
-// Logits have a standard deviation of about 2, every part of the model moves them, and which experts a token gets does not
-// depend on roundings.
+// Checkpoints with the head counts that a test asks for: small models whose numbers make a forward pass worth
+// comparing. Logits have a standard deviation of about 2, every part of the model moves them, and which experts a token
+// gets does not depend on roundings.
 #ifndef LF_TESTS_SUPPORT_SHAPED_H
 #define LF_TESTS_SUPPORT_SHAPED_H
 

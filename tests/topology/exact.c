@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Formulas of transformers' modeling files of the classes in model/arch_*.c, without their roundings. A model is a list of
-// objects, the whole matrices and vectors of its slots; blocks take rows of tokens, [n][width].
+// Formulas of transformers' modeling files of the classes in model/arch_*.c, without their roundings. A model is a list
+// of objects, the whole matrices and vectors of its slots; blocks take rows of tokens, [n][width].
 #include "exact.h"
 
 #include <math.h>
@@ -59,7 +59,8 @@ static void keep(exact *model, const lf_parameter *p, const lf_source *source, s
         assert_int_equal(source->vector(source, slice, 0, p->shape[0], numbers, NULL), LF_OK);
     } else {
         lf_tile tile;
-        assert_int_equal(source->matrix(source, slice, (lf_rect){0, 0, p->shape[0], p->shape[1]}, scratch, &tile, NULL), LF_OK);
+        assert_int_equal(source->matrix(source, slice, (lf_rect){0, 0, p->shape[0], p->shape[1]}, scratch, &tile, NULL),
+                         LF_OK);
         for (size_t i = 0; i < n; i++) {
             numbers[i] = lf_bf16_to_f32(tile.data[i / (size_t)p->shape[1] * tile.stride + i % (size_t)p->shape[1]]);
         }

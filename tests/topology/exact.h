@@ -21,8 +21,9 @@ void exact_close(exact *model);
 const lf_config *exact_config(const exact *model);
 // Logits of all positions, [n, vocab_size].
 void exact_logits(const exact *model, const int32_t *tokens, size_t n, float *dst);
-// Of the last exact_logits(): by how much the logit of the last chosen expert led that of the first one left out, in units of
-// the spread of their token's logits, at the least (a lower bound, where scores are sigmoids). Infinite without experts.
+// Of the last exact_logits(): by how much the logit of the last chosen expert led that of the first one left out, in
+// units of the spread of their token's logits, at the least (a lower bound, where scores are sigmoids). Infinite
+// without experts.
 double exact_lead(const exact *model);
 
 #endif

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The goldens on several ranks, with experts cut by width and dealt out whole: the reference library's 32 greedy tokens,
-// logits within the tolerance that one rank keeps, and logits near those of one rank.
+// The goldens on several ranks, with experts cut by width and dealt out whole: the reference library's 32 greedy
+// tokens, logits within the tolerance that one rank keeps, and logits near those of one rank.
 //
 // How near? Call a run's error e: its logits minus those of exact arithmetic. To first order e is a sum of J_i r_i, one
 // term for each rounding of an activation to bf16, where r_i is the rounding's error and J_i how the logit depends on
 // that activation. Errors of float32 sums are 2^-15 of these and count only where they turn a rounding the other way.
 // Two topologies round the same activations, so they have the same J_i. Their r_i are equal except where a rounding
-// turned, or an input differed already; wherever they differ, both are roundings of nearby numbers, at worst independent
-// of each other. So for the difference of two runs, d = sum J_i (r_i - r'_i),
+// turned, or an input differed already; wherever they differ, both are roundings of nearby numbers, at worst
+// independent of each other. So for the difference of two runs, d = sum J_i (r_i - r'_i),
 //
 //     variance(d) <= 2 variance(e), rms(d) <= sqrt(2) rms(e),
 //
-// with equality when no rounding is shared. The library's own bf16 run rounds at least what we do (and some sums besides),
-// so rms(e) <= bf16_rms_deviation, which the comparison with the reference demands anyway. A single logit is normally
-// distributed, so extreme values scale as the rms does: worst(d) <= sqrt(2) * 1.25 bf16_deviation, 1.25 being what the
-// tests of one rank allow for the scatter of an extreme.
+// with equality when no rounding is shared. The library's own bf16 run rounds at least what we do (and some sums
+// besides), so rms(e) <= bf16_rms_deviation, which the comparison with the reference demands anyway. A single logit is
+// normally distributed, so extreme values scale as the rms does: worst(d) <= sqrt(2) * 1.25 bf16_deviation, 1.25 being
+// what the tests of one rank allow for the scatter of an extreme.
 #include "ranks.h"
 
 #include <math.h>

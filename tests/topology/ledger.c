@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What ranks hold and read, beside what `landfall plan --json` says they will: ranges, weights to the byte, cache. And what
-// all of them read together: of bf16 checkpoints exactly the checkpoint and what is replicated (parameters that every rank
-// needs whole, rows of KV heads that several ranks hold); of FP8 ones besides the scales of
-// blocks that a border between ranks cuts, which both sides need: at most all scales once more for each rank.
+// What ranks hold and read, beside what `landfall plan --json` says they will: ranges, weights to the byte, cache. And
+// what all of them read together: of bf16 checkpoints exactly the checkpoint and what is replicated (parameters that
+// every rank needs whole, rows of KV heads that several ranks hold); of FP8 ones besides the scales of blocks that a
+// border between ranks cuts, which both sides need: at most all scales once more for each rank.
 #include "ranks.h"
 
 #include <setjmp.h>
@@ -39,7 +39,8 @@ static holding holding_of(const lf_engine *engine)
     const lf_forward *f = &engine->forward;
     const lf_rank_plan *plan = lf_weights_plan(engine->weights);
     json_t *ledger = lf_weights_ledger(engine->weights);
-    size_t block_bytes = engine->info.n_kv_block ? (size_t)(engine->info.kv_cache_bytes / (uint64_t)engine->info.n_kv_block) : 0;
+    size_t block_bytes =
+        engine->info.n_kv_block ? (size_t)(engine->info.kv_cache_bytes / (uint64_t)engine->info.n_kv_block) : 0;
     holding h = {
         .n_query_head = (int64_t)f->n_head,
         .n_kv_head = (int64_t)f->n_kv_head,
@@ -75,7 +76,10 @@ static json_t *plan_of(const char *folder, int n_rank, bool deals_experts)
     return root;
 }
 
-static int64_t number(const json_t *object, const char *key) { return json_integer_value(json_object_get(object, key)); }
+static int64_t number(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
 
 static int64_t bound(const json_t *rank, const char *key, size_t i)
 {
@@ -105,7 +109,8 @@ static void judge_rank(ranks *r, const char *name, const json_t *said, const hol
     }
     judge_equal(r, name, "weight bytes", h->weight_bytes, number(said, "weight_bytes"));
     judge_equal(r, name, "cache bytes", h->kv_bytes_per_token, number(said, "kv_bytes_per_token"));
-    judge(r, h->device_bytes >= h->weight_bytes, name, "device bytes", (double)h->device_bytes, (double)h->weight_bytes);
+    judge(r, h->device_bytes >= h->weight_bytes, name, "device bytes", (double)h->device_bytes,
+          (double)h->weight_bytes);
 }
 
 // ---- what was read ----

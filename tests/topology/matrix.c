@@ -1,29 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every head shape, number format and architecture on any number of ranks, against one rank and against exact arithmetic.
+// Every head shape, number format and architecture on any number of ranks, against one rank and against exact
+// arithmetic.
 //
-// The bound. Call a run's error e: its logits minus those of exact arithmetic on the same weights. To first order e is a
-// sum of J_i r_i, one term for each rounding of an activation to bf16: r_i is the rounding's error, J_i how the logit
-// depends on that activation. (Errors of float32 sums are 2^-15 of these; they count only where they turn a rounding the
-// other way.) Two topologies round the same activations of the same model, so they have the same J_i. Their r_i are equal
-// until a rounding turns; from there on both are roundings of nearby numbers, at worst independent of each other. So for
-// the difference d = sum J_i (r_i - r'_i) of two runs
+// The bound. Call a run's error e: its logits minus those of exact arithmetic on the same weights. To first order e is
+// a sum of J_i r_i, one term for each rounding of an activation to bf16: r_i is the rounding's error, J_i how the logit
+// depends on that activation. (Errors of float32 sums are 2^-15 of these; they count only where they turn a rounding
+// the other way.) Two topologies round the same activations of the same model, so they have the same J_i. Their r_i are
+// equal until a rounding turns; from there on both are roundings of nearby numbers, at worst independent of each other.
+// So for the difference d = sum J_i (r_i - r'_i) of two runs
 //
 //     variance(d) <= 2 variance(e), that is rms(d) <= sqrt(2) rms(e),
 //
-// with equality where no rounding is shared; and single logits being sums of many such terms, extreme values scale alike:
-// worst(d) <= sqrt(2) worst(e). exact.c computes in float64, so e of the run on one rank is measured, for each model, and
-// nothing in the bound is a matter of taste. It is sharp: a wrong scale, slice or norm moves the logits by their own size,
-// some fifty times as far.
+// with equality where no rounding is shared; and single logits being sums of many such terms, extreme values scale
+// alike: worst(d) <= sqrt(2) worst(e). exact.c computes in float64, so e of the run on one rank is measured, for each
+// model, and nothing in the bound is a matter of taste. It is sharp: a wrong scale, slice or norm moves the logits by
+// their own size, some fifty times as far.
 //
-// That e itself is of roundings only is checked too. Numbers in bf16 are 2^-7 of their power of two apart, so a rounding has a
-// relative error of 2^-7 / sqrt(12) * 0.7355 = 0.00166 root mean square, the last factor over all mantissas. In these units,
-// squared: an attention block rounds seven times in a row (norm, projection, norm of heads, rotation, weighted values,
-// projection, residual), latent attention eleven times (norm, latent, its norm, queries, rotation, absorbed queries, cached
-// latent, weighted latents, values, projection, residual), a feed-forward block six times (norm, gate and up, their product,
-// projection, residual), and at most doubles what comes in: scores depend on both q and k, the product on both of its
-// factors. Where a block's output is all of the residual stream, which is the worst case, v = 2 v + 7 (or 11) and v = 2 v + 6
-// in turn; the last norm adds one.
+// That e itself is of roundings only is checked too. Numbers in bf16 are 2^-7 of their power of two apart, so a
+// rounding has a relative error of 2^-7 / sqrt(12) * 0.7355 = 0.00166 root mean square, the last factor over all
+// mantissas. In these units, squared: an attention block rounds seven times in a row (norm, projection, norm of heads,
+// rotation, weighted values, projection, residual), latent attention eleven times (norm, latent, its norm, queries,
+// rotation, absorbed queries, cached latent, weighted latents, values, projection, residual), a feed-forward block six
+// times (norm, gate and up, their product, projection, residual), and at most doubles what comes in: scores depend on
+// both q and k, the product on both of its factors. Where a block's output is all of the residual stream, which is the
+// worst case, v = 2 v + 7 (or 11) and v = 2 v + 6 in turn; the last norm adds one.
 #include "ranks.h"
 
 #include <math.h>
@@ -167,8 +168,8 @@ static void run_shape(ranks *r, const shape *wanted, bool has_experts)
 }
 
 // The first seed whose dummy model has no close choice of experts on these tokens: the noise of the last
-// router's logits is ROUNDING sqrt(2 * 20 + 7 + 1), 0.0115 of their spread, and a choice compares two of them in two runs,
-// which is 0.023.
+// router's logits is ROUNDING sqrt(2 * 20 + 7 + 1), 0.0115 of their spread, and a choice compares two of them in two
+// runs, which is 0.023.
 static exact *dummy_with_clear_routing(model_case *m)
 {
     for (m->options.seed = 1;; m->options.seed++) {

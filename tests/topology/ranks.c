@@ -112,7 +112,8 @@ static void run(ranks *r, const char *scenario)
     static const struct {
         const char *name;
         void (*run)(ranks *r);
-    } scenarios[] = {{"goldens", run_goldens}, {"matrix", run_matrix}, {"dummies", run_dummies}, {"ledgers", run_ledgers}};
+    } scenarios[] = {
+        {"goldens", run_goldens}, {"matrix", run_matrix}, {"dummies", run_dummies}, {"ledgers", run_ledgers}};
     size_t n_passed = r->n_passed, n_failed = r->n_failed, i = 0;
     while (i < LF_ARRAY_LENGTH(scenarios) && strcmp(scenario, scenarios[i].name) != 0) i++;
     if (i == LF_ARRAY_LENGTH(scenarios)) fail_msg("no scenario '%s'", scenario);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the scenarios of this folder share: the ranks that this process is one of, models that all of them hold together,
-// and the distance of two sets of logits. Every rank runs the same scenario and makes the same calls in the same order;
-// rank 0 alone sees logits and judges them.
+// What the scenarios of this folder share: the ranks that this process is one of, models that all of them hold
+// together, and the distance of two sets of logits. Every rank runs the same scenario and makes the same calls in the
+// same order; rank 0 alone sees logits and judges them.
 #ifndef LF_TESTS_TOPOLOGY_RANKS_H
 #define LF_TESTS_TOPOLOGY_RANKS_H
 
@@ -29,7 +29,8 @@ typedef struct model_options {
 
 // Builds the model on all ranks, or on this one alone (comm NULL). Fails the test when it cannot be built.
 void model_build(lf_engine *engine, lf_comm *comm, const model_options *options);
-// Ends what model_build began: rank 0 comes here when it is done and sends the others, who come here at once and follow.
+// Ends what model_build began: rank 0 comes here when it is done and sends the others, who come here at once and
+// follow.
 void model_end(lf_engine *engine);
 
 // The logits of all positions on rank 0, which alone needs `dst`: the whole life of a model on these ranks.

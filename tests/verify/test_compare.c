@@ -24,15 +24,16 @@ enum { N_LAYER = 3, N_COL = 4 };
 typedef struct trace_change {
     const char *point; // NULL: nowhere
     int layer, step;
-    double factor;    // of the first value of the last row, from this point of this step on
-    int expert;       // of the last row at this point; 0: the plain one
-    int token;        // of that step
+    double factor;     // of the first value of the last row, from this point of this step on
+    int expert;        // of the last row at this point; 0: the plain one
+    int token;         // of that step
     const char *value; // in place of a value at this point
 } trace_change;
 
 static char path_a[64], path_b[64];
 
-static void put_record(lf_buf *out, int step, const char *point, int layer, const trace_change *change, bool *is_changed)
+static void put_record(lf_buf *out, int step, const char *point, int layer, const trace_change *change,
+                       bool *is_changed)
 {
     bool is_here = change->point && strcmp(change->point, point) == 0 && change->layer == layer && change->step == step;
     bool is_logits = strcmp(point, "logits") == 0, is_layer = strcmp(point, "layer") == 0;
@@ -40,14 +41,15 @@ static void put_record(lf_buf *out, int step, const char *point, int layer, cons
     size_t n_row = is_logits || step > 0 ? 1 : 2;
     char layer_text[16];
     snprintf(layer_text, sizeof layer_text, layer < 0 ? "null" : "%d", layer);
-    lf_buf_printf(out, "{\"step\":%d,\"point\":\"%s\",\"layer\":%s,\"n_row\":%zu,\"sha256\":\"%d\",\"rows\":[", step, point,
-                  layer_text, n_row, *is_changed);
+    lf_buf_printf(out, "{\"step\":%d,\"point\":\"%s\",\"layer\":%s,\"n_row\":%zu,\"sha256\":\"%d\",\"rows\":[", step,
+                  point, layer_text, n_row, *is_changed);
     for (size_t r = 0; r < n_row; r++) {
         bool is_last = r == n_row - 1;
         double first = 1.0 * (is_last && *is_changed && change->factor > 0 ? change->factor : 1);
-        lf_buf_printf(out, "%s{\"row\":%zu,\"position\":%d,\"token\":%d,", r ? "," : "", r, step > 0 ? step + 1 : (int)r,
-                      change->token && change->step == step ? change->token : 7);
-        if (is_layer) lf_buf_printf(out, "\"experts\":[2,%d],", is_here && is_last && change->expert ? change->expert : 5);
+        lf_buf_printf(out, "%s{\"row\":%zu,\"position\":%d,\"token\":%d,", r ? "," : "", r,
+                      step > 0 ? step + 1 : (int)r, change->token && change->step == step ? change->token : 7);
+        if (is_layer)
+            lf_buf_printf(out, "\"experts\":[2,%d],", is_here && is_last && change->expert ? change->expert : 5);
         if (is_here && is_last && change->value)
             lf_buf_printf(out, "\"values\":[%s,-1,1,-1]}", change->value);
         else
@@ -61,7 +63,8 @@ static void write_trace(const char *path, int n_layer, const trace_change *chang
     lf_buf out = LF_BUF_INIT;
     bool is_changed = false;
     lf_error err;
-    lf_buf_printf(&out, "{\"format\":\"landfall-trace-1\",\"num_hidden_layers\":%d,\"hidden_size\":%d,\"vocab_size\":4}\n",
+    lf_buf_printf(&out,
+                  "{\"format\":\"landfall-trace-1\",\"num_hidden_layers\":%d,\"hidden_size\":%d,\"vocab_size\":4}\n",
                   n_layer, N_COL);
     for (int step = 0; step < n_step; step++) {
         is_changed = false; // a cache is not simulated
@@ -99,7 +102,8 @@ static void equal_traces_agree_to_the_bit(void **state)
     assert_true(found.logits_difference == 0);
 }
 
-// One value of four by x: the row by x / 2. Behind the four blocks of two layers 0.425 * 2^-8 sqrt(40) is allowed, 1.05 %.
+// One value of four by x: the row by x / 2. Behind the four blocks of two layers 0.425 * 2^-8 sqrt(40) is allowed, 1.05
+// %.
 static void rounding_is_allowed_and_no_more(void **state)
 {
     lf__comparison found = compare(&(trace_change){.point = "layer", .layer = 1, .factor = 1 + 2 * 0.01045});
@@ -161,7 +165,8 @@ static void a_rerouted_row_is_compared_no_further(void **state)
 
 static void other_tokens_end_the_comparison(void **state)
 {
-    lf__comparison found = compare(&(trace_change){.point = "attention", .layer = 0, .step = 1, .token = 8, .factor = 3});
+    lf__comparison found =
+        compare(&(trace_change){.point = "attention", .layer = 0, .step = 1, .token = 8, .factor = 3});
     assert_true(found.agrees);
     assert_false(found.is_identical);
     assert_int_equal(found.n_logits, 1); // of step 0
@@ -179,7 +184,11 @@ static void foreign_traces_are_refused(void **state)
     write_trace(path_b, N_LAYER, &plain, 1);
     assert_int_equal(lf__compare_traces(&found, path_a, path_b, &err), LF_ERR_FORMAT);
     assert_non_null(strstr(err.message, "ends before the other"));
-    static const char *const texts[] = {"", "{}\n", "[]\n", "{\"format\":\"landfall-trace-1\"}\n", "{\"format\"",
+    static const char *const texts[] = {"",
+                                        "{}\n",
+                                        "[]\n",
+                                        "{\"format\":\"landfall-trace-1\"}\n",
+                                        "{\"format\"",
                                         "{\"format\":\"landfall-trace-1\",\"num_hidden_layers\":3,\"hidden_size\":4,"
                                         "\"vocab_size\":4}\n{\"step\":0,\"point\":\"elsewhere\",\"rows\":[{}]}\n"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -207,9 +216,12 @@ static int remove_paths(void **state)
 int test_compare(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equal_traces_agree_to_the_bit),      cmocka_unit_test(rounding_is_allowed_and_no_more),
-        cmocka_unit_test(what_is_not_finite_differs),         cmocka_unit_test(another_expert_for_the_same_input_is_a_fault),
-        cmocka_unit_test(a_rerouted_row_is_compared_no_further), cmocka_unit_test(other_tokens_end_the_comparison),
+        cmocka_unit_test(equal_traces_agree_to_the_bit),
+        cmocka_unit_test(rounding_is_allowed_and_no_more),
+        cmocka_unit_test(what_is_not_finite_differs),
+        cmocka_unit_test(another_expert_for_the_same_input_is_a_fault),
+        cmocka_unit_test(a_rerouted_row_is_compared_no_further),
+        cmocka_unit_test(other_tokens_end_the_comparison),
         cmocka_unit_test(foreign_traces_are_refused),
     };
     return cmocka_run_group_tests_name("compare", tests, make_paths, remove_paths);

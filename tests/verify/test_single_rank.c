@@ -39,8 +39,10 @@ static void a_model_too_large_for_one_rank_is_skipped(void **state)
     // 2^12 layers of 2^20 x 2^22 weights: no memory holds them.
     lf__model model = model_of("{\"architectures\": [\"Qwen3ForCausalLM\"], \"hidden_size\": 1048576, "
                                "\"intermediate_size\": 4194304, \"num_hidden_layers\": 4096, \"head_dim\": 128}");
-    const lf_verify_options options = {
-        .program = "/nonexistent", .output_dir = "/nonexistent", .tensor_parallel_size = 2, .compare_single_rank = true};
+    const lf_verify_options options = {.program = "/nonexistent",
+                                       .output_dir = "/nonexistent",
+                                       .tensor_parallel_size = 2,
+                                       .compare_single_rank = true};
     lf__step_result result = result_of(&options, &model);
     assert_int_equal(result.status, LF_STEP_SKIPPED);
     assert_non_null(strstr(result.detail, "one rank needs"));

@@ -14,17 +14,17 @@
 
 enum {
     LF_WEIGHT_COLUMN_GROUP = 32, // columns of a matrix are padded to a multiple of it
-    LF_MAX_D_HEAD = 576,    // longest head that attention has scratch for: a latent of 512 and 64 that rotate
-    LF_QUERY_ROWS = 96,     // (token, head) pairs that attention works on at a time; whole groups
-    LF_MANY_TOKENS = 32,    // from so many on, a linear layer works on tiles (linear_tiles.c)
-    LF_TOKEN_BLOCK = 258,   // tokens that share one pass over a panel; whole groups
-    LF_TILE_COLUMNS = 192,  // columns of a panel that are strips at a time: 48 KiB
-    LF_LINEAR_TOKENS = 512, // tokens expanded to f32 at a time
-    LF_PRIVATE_TOKENS = 8,  // up to so many, each thread expands its own copy instead of waiting for the others
-    LF_RUN_BLOCKS = 8,      // blocks of columns that tokens pass over at a time on a matrix unit
-    LF_FEW_TOKENS = 112,    // up to so many stream the weights once on a matrix unit; whole groups
-    LF_ITEM_PANELS = 4,     // panels of one piece of such work, at most
-    LF_KEY_SEGMENT = 512,   // keys whose softmax is folded into the total as one; multiple of LF_KEY_CHUNK
+    LF_MAX_D_HEAD = 576,         // longest head that attention has scratch for: a latent of 512 and 64 that rotate
+    LF_QUERY_ROWS = 96,          // (token, head) pairs that attention works on at a time; whole groups
+    LF_MANY_TOKENS = 32,         // from so many on, a linear layer works on tiles (linear_tiles.c)
+    LF_TOKEN_BLOCK = 258,        // tokens that share one pass over a panel; whole groups
+    LF_TILE_COLUMNS = 192,       // columns of a panel that are strips at a time: 48 KiB
+    LF_LINEAR_TOKENS = 512,      // tokens expanded to f32 at a time
+    LF_PRIVATE_TOKENS = 8,       // up to so many, each thread expands its own copy instead of waiting for the others
+    LF_RUN_BLOCKS = 8,           // blocks of columns that tokens pass over at a time on a matrix unit
+    LF_FEW_TOKENS = 112,         // up to so many stream the weights once on a matrix unit; whole groups
+    LF_ITEM_PANELS = 4,          // panels of one piece of such work, at most
+    LF_KEY_SEGMENT = 512,        // keys whose softmax is folded into the total as one; multiple of LF_KEY_CHUNK
 };
 
 // One mapping of zeroed pages, on huge pages where the system has them.
@@ -66,11 +66,11 @@ static inline lf_bf16 *lf__weight_panel(const lf_weight *weight, size_t panel)
 
 // Sums of one piece of work of a linear layer: on tiles, or on blocks, whose tokens come in whole groups.
 enum {
-    LF_SUM_ELEMENTS = LF_MAX(LF_TOKEN_BLOCK, LF_ITEM_PANELS * LF_LINEAR_TOKENS) * LF_PANEL_ROWS,
+    LF_SUM_ELEMENTS = LF_MAX(LF_TOKEN_BLOCK, LF_ITEM_PANELS *LF_LINEAR_TOKENS) * LF_PANEL_ROWS,
 };
 
-// What one thread works in. Attention: a tile of query rows against chunks of keys; see attention.c. head_product works in
-// the same.
+// What one thread works in. Attention: a tile of query rows against chunks of keys; see attention.c. head_product works
+// in the same.
 typedef struct lf_thread_scratch {
     _Alignas(64) float sum[LF_SUM_ELEMENTS];
     _Alignas(64) float strips[LF_TILE_COLUMNS * LF_PANEL_ROWS];
@@ -99,14 +99,14 @@ typedef struct lf_cpu_device {
     lf_device_options options;
     char description[256];
     uint64_t memory_bytes;
-    lf_chunk *weights_chunk;  // that the next weight may go into; owned by the weights in it
-    lf_pages threads_pages;   // lf_thread_scratch [n_thread]
-    lf_pages tiles_pages;     // lf_attention_tile [max_n_tok]
-    lf_pages parts_pages;     // what an operator keeps between its loops: partial softmaxes, logits of experts
-    lf_pages rows_pages;      // f32 [n_thread][max_vocab]: a row of weights for sampling
-    lf_pages x_pages;       // activations as the products read them, grown by weight_create
-    size_t x_stride;        // floats of one row in x_pages
-    bool has_matrix_unit;   // linear layers use multiply_blocks
+    lf_chunk *weights_chunk; // that the next weight may go into; owned by the weights in it
+    lf_pages threads_pages;  // lf_thread_scratch [n_thread]
+    lf_pages tiles_pages;    // lf_attention_tile [max_n_tok]
+    lf_pages parts_pages;    // what an operator keeps between its loops: partial softmaxes, logits of experts
+    lf_pages rows_pages;     // f32 [n_thread][max_vocab]: a row of weights for sampling
+    lf_pages x_pages;        // activations as the products read them, grown by weight_create
+    size_t x_stride;         // floats of one row in x_pages
+    bool has_matrix_unit;    // linear layers use multiply_blocks
 } lf_cpu_device;
 
 static inline lf_cpu_device *lf__cpu(lf_device *device) { return (lf_cpu_device *)(void *)device; }

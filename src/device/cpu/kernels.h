@@ -12,8 +12,8 @@
 // THE ORDER. Every output of `multiply` and `multiply_tiles` is ONE chain of float32 multiply-adds in increasing column
 // order, whatever the number of tokens, the instruction set or the way columns are cut into calls. A token's result is
 // therefore the same bits alone, in a batch, in prefill and in decode. (bf16 * bf16 is exact in float32, so fused and
-// separate multiply-adds agree too.) Where the processor has a matrix unit, `multiply_blocks` takes the place of both for every
-// number of tokens, in the unit's own order; the same holds.
+// separate multiply-adds agree too.) Where the processor has a matrix unit, `multiply_blocks` takes the place of both
+// for every number of tokens, in the unit's own order; the same holds.
 #ifndef LF_DEVICE_CPU_KERNELS_H
 #define LF_DEVICE_CPU_KERNELS_H
 
@@ -123,9 +123,8 @@ typedef struct lf_dots_args {
 // expand: bf16 to f32, exact. narrow: f32 (+ bias unless NULL) to bf16, nearest even.
 // square_sum: the sum of x^2. scale: y = x * factor * weight; y may be x.
 // norm: one group of d elements, by the two above; see lf_norm_args. residual may be NULL. y may be x.
-// rotate: one head: x[i], x[i + half] turned by cos_sin[i], cos_sin[half + i]. rotate_pairs: x[2 i], x[2 i + 1] likewise.
-// gate: y = silu(gate) * up.
-// add_scaled: y += factor * x.
+// rotate: one head: x[i], x[i + half] turned by cos_sin[i], cos_sin[half + i]. rotate_pairs: x[2 i], x[2 i + 1]
+// likewise. gate: y = silu(gate) * up. add_scaled: y += factor * x.
 
 // soften: one step of the online softmax over LF_KEY_CHUNK scores. Keys [begin, end) of the chunk are seen.
 //   s[j] = scale * s[j]; m' = max(m, s[begin..end)); s[j] = exp(s[j] - m') for seen keys, 0 for the others;
@@ -157,7 +156,7 @@ enum { LF_EXP_BLOCK = 1024 };
 #define LF_KERNEL(name, result, arguments, avx2, avx512, amx)                                                          \
     result lf_##name##__ref arguments;                                                                                 \
     LF_WHEN_##avx2(result lf_##name##__avx2 arguments;) LF_WHEN_##avx512(result lf_##name##__avx512 arguments;)        \
-    LF_WHEN_##amx(result lf_##name##__amx arguments;)
+        LF_WHEN_##amx(result lf_##name##__amx arguments;)
 #include "device/cpu/kernels.inc"
 #undef LF_KERNEL
 

@@ -17,11 +17,11 @@ typedef struct blocks_job {
     lf_cpu_device *cpu;
     const lf_linear_args *args;
     size_t first_tok, n_tok;
-    size_t n_block;      // of the matrix' columns
-    bool private_tiles;  // few tokens: each thread lays out its own copy
-    size_t item_strips;  // few tokens: strips of one piece of work, 4 (a panel) or 1
-    size_t n_group;      // many tokens: of all
-    size_t item_groups;  // of one piece of work
+    size_t n_block;     // of the matrix' columns
+    bool private_tiles; // few tokens: each thread lays out its own copy
+    size_t item_strips; // few tokens: strips of one piece of work, 4 (a panel) or 1
+    size_t n_group;     // many tokens: of all
+    size_t item_groups; // of one piece of work
     size_t item_panels;
 } blocks_job;
 

@@ -329,10 +329,7 @@ static bool rotations_agree(void (*reference)(lf_bf16 *, const float *, size_t),
     return true;
 }
 
-static bool check_rotate(const lf_cpu_kernels *candidate)
-{
-    return rotations_agree(lf_rotate__ref, candidate->rotate);
-}
+static bool check_rotate(const lf_cpu_kernels *candidate) { return rotations_agree(lf_rotate__ref, candidate->rotate); }
 
 static bool check_rotate_pairs(const lf_cpu_kernels *candidate)
 {
