@@ -29,8 +29,8 @@ typedef struct lf_comm_world {
 } lf_comm_world;
 lf_comm_world lf_comm_world_of_environment(void);
 
-// Joins the ranks that the launcher started. Collective. Fails with LF_ERR_UNSUPPORTED when the MPI module or MPI's
-// library is not there (the hint names the package), and with LF_ERR_COMM when ranks cannot meet. *out is NULL when
+// Joins the ranks that the launcher started. Collective. Fails with LF_ERR_COMM when the MPI module or MPI's
+// library is not there (the hint names the package), and when ranks cannot meet. *out is NULL when
 // there is one rank, and after a failure. Once in the life of a process: MPI cannot be started again after its end.
 lf_status lf_comm_open(lf_comm **out, lf_error *err);
 // Leaves. Collective unless the comm has failed; then it returns at once. NULL is accepted.

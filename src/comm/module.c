@@ -45,21 +45,20 @@ lf_status lf__transport_load(lf_comm *comm, lf_error *err)
 {
     char path[2 * PATH_MAX];
     if (!find_module(path, sizeof path)) {
-        lf_error_set(err, LF_ERR_UNSUPPORTED, "more than one rank needs Landfall's MPI module, and there is no %s",
-                     path);
+        lf_error_set(err, LF_ERR_COMM, "more than one rank needs Landfall's MPI module, and there is no %s", path);
         return lf_error_hint(err,
                              "install the package landfall-mpi, or build with MPI (libopenmpi-dev or libmpich-dev)");
     }
     // MPI libraries open components of their own that expect the library's symbols to be there for all.
     comm->module = dlopen(path, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
     if (!comm->module) {
-        lf_error_set(err, LF_ERR_UNSUPPORTED, "cannot open the MPI module: %s", dlerror());
+        lf_error_set(err, LF_ERR_COMM, "cannot open the MPI module: %s", dlerror());
         return lf_error_hint(err, "install the MPI library it was built with (Debian: libopenmpi3)");
     }
     lf__transport_fn transport_of = (lf__transport_fn)dlsym(comm->module, LF__TRANSPORT_SYMBOL);
     comm->transport = transport_of ? transport_of() : NULL;
     if (!comm->transport || strcmp(comm->transport->version, LF_VERSION) != 0) {
-        lf_error_set(err, LF_ERR_UNSUPPORTED, "%s belongs to another version of Landfall", path);
+        lf_error_set(err, LF_ERR_COMM, "%s belongs to another version of Landfall", path);
         lf_error_expected(err, "%s", LF_VERSION);
         lf_error_found(err, "%s", comm->transport ? comm->transport->version : "none");
         return lf_error_hint(err, "install landfall and landfall-mpi of the same version");
