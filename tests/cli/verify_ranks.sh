@@ -1,6 +1,7 @@
 #!/bin/sh
 # The bring-up on several ranks: the report says who holds and has read what, and the ranks' logits are those of one rank.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../comm/sanitizers.sh"
 model=$models/landfall-tiny-qwen3-fp8
 
 expect "three ranks for two KV heads" 0 "$landfall" verify "$model" -tp 3 --compare-single-rank --enable-expert-parallel \
