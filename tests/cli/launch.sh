@@ -107,7 +107,7 @@ for who in 0 1; do
     one_line "rank $who dies before the ranks meet" "^landfall job: rank $who has not started$"
     ended "rank $who dies before the ranks meet"
 done
-expect "no module" 1 env LANDFALL_MODULE_DIR="$tmp" "$program" job greet -tp 2 --dir "$notes"
+expect "no module" 3 env LANDFALL_MODULE_DIR="$tmp" "$program" job greet -tp 2 --dir "$notes"
 one_line "no module" "landfall-mpi.so"
 ended "no module"
 expect "no mpirun" 3 env LANDFALL_MPIRUN="$tmp/mpirun" "$program" job greet -tp 2
