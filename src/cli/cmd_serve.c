@@ -141,6 +141,13 @@ static lf_status watch_start(signal_watch *watch, lf_error *err)
     return code ? lf_error_errno(err, code, "cannot watch for signals") : LF_OK;
 }
 
+static void watch_stop(signal_watch *watch)
+{
+    pthread_cancel(watch->thread); // sigwait() is where it waits
+    pthread_join(watch->thread, NULL);
+    close(watch->event_fd);
+}
+
 // Until a signal comes, or a rank goes: LF_ERR_COMM with the cause.
 static lf_status watch_wait(signal_watch *watch, lf_comm *comm, lf_error *err)
 {
@@ -326,7 +333,7 @@ static int run_serve(const lf_verb *verb, int argc, char **argv)
                        .shutdown_timeout = 30};
     const char *model = NULL, *api_keys[MAX_API_KEYS + 1];
     char *key_text = NULL;
-    bool is_done = false;
+    bool is_done = false, is_watching = false;
     signal_watch watch;
     lf_error err = {0};
     lf_status status = lf_opts_parse(verb, argc, argv, &args, &model, 1, &is_done, &err);
@@ -350,9 +357,12 @@ static int run_serve(const lf_verb *verb, int argc, char **argv)
         goto out;
     }
     status = watch_start(&watch, &err);
+    is_watching = !status;
     if (!status) status = serve(&args, model, api_keys, ranks.comm, &options, &watch, &err);
+    if (!status && lf_comm_failure(ranks.comm, &err)) status = err.status; // while it was told to stop
     if (!status) lf_log(LF_LOG_INFO, "stopped");
 out:
+    if (is_watching) watch_stop(&watch);
     free(key_text);
     json_decref(args.overrides);
     return ranks.is_over ? ranks.exit_status : lf_ranks_close(&ranks, verb, status, &err);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "cli/rank_commands.h"
 #include "cli/ranks.h"
 #include "cli/verbs.h"
 #include "verify/verify.h"
@@ -136,12 +137,43 @@ static lf_status own_path(char *dst, size_t dst_bytes, lf_error *err)
     return LF_OK;
 }
 
+static int verify(const lf_verb *verb, const verify_args *args, const char *model_dir, const lf_rank_commands *commands)
+{
+    lf_error err;
+    char program[4096];
+    if (own_path(program, sizeof program, &err)) return lf_cli_fail(verb, &err);
+    bool has_ranks = commands->n_rank > 1;
+    const lf_verify_options options = {
+        .model_dir = model_dir,
+        .hf_overrides = args->hf_overrides,
+        .output_dir = args->output_dir,
+        .program = program,
+        .tensor_parallel_size = has_ranks ? commands->n_rank : args->tensor_parallel_size,
+        .ranks = has_ranks ? &commands->ranks : NULL,
+        .enable_expert_parallel = args->enable_expert_parallel,
+        .compare_single_rank = args->compare_single_rank,
+        .dummy_only = strcmp(args->load_format, "dummy") == 0,
+        .hash_data = args->hash_data,
+        .probes_path = args->probes,
+        .max_model_len = args->max_model_len,
+        .ready_timeout_s = args->ready_timeout,
+        .request_timeout_s = args->request_timeout,
+        .on_step = print_step,
+        .on_step_ctx = args->json ? stderr : stdout,
+    };
+    json_t *report = NULL;
+    lf_status status = lf_verify_run(&options, &report, &err);
+    if (report) print_result(report, args->output_dir, args->json);
+    json_decref(report);
+    if (status == LF_ERR_NOT_SIGNED_OFF) return lf_status_exit(status); // the reasons are printed
+    return status ? lf_cli_fail(verb, &err) : 0;
+}
+
 static int run_verify(const lf_verb *verb, int argc, char **argv)
 {
     lf_error err;
     bool is_done;
     const char *model_dir;
-    char program[4096];
     verify_args args = {
         .load_format = "auto", .output_dir = "landfall-verify", .ready_timeout = 3600, .request_timeout = 600};
     if (lf_opts_parse(verb, argc, argv, &args, &model_dir, 1, &is_done, &err)) return lf_cli_fail(verb, &err);
@@ -151,36 +183,14 @@ static int run_verify(const lf_verb *verb, int argc, char **argv)
         lf_error_set(&err, LF_ERR_USAGE, "no MODEL: usage: landfall verify MODEL [flags]");
         return lf_cli_fail(verb, &err);
     }
-    if (lf_comm_world_of_environment().n_rank > 1) {
-        lf_error_set(&err, LF_ERR_USAGE,
-                     "verify starts its servers and their ranks itself: run it without mpirun or srun");
+    lf_rank_commands commands;
+    if (lf_rank_commands_open(&commands, verb, argc, argv, args.tensor_parallel_size, &err)) {
         return lf_cli_fail(verb, &err);
     }
-    if (own_path(program, sizeof program, &err)) return lf_cli_fail(verb, &err);
-
-    const lf_verify_options options = {
-        .model_dir = model_dir,
-        .hf_overrides = args.hf_overrides,
-        .output_dir = args.output_dir,
-        .program = program,
-        .tensor_parallel_size = args.tensor_parallel_size,
-        .enable_expert_parallel = args.enable_expert_parallel,
-        .compare_single_rank = args.compare_single_rank,
-        .dummy_only = strcmp(args.load_format, "dummy") == 0,
-        .hash_data = args.hash_data,
-        .probes_path = args.probes,
-        .max_model_len = args.max_model_len,
-        .ready_timeout_s = args.ready_timeout,
-        .request_timeout_s = args.request_timeout,
-        .on_step = print_step,
-        .on_step_ctx = args.json ? stderr : stdout,
-    };
-    json_t *report = NULL;
-    lf_status status = lf_verify_run(&options, &report, &err);
-    if (report) print_result(report, args.output_dir, args.json);
-    json_decref(report);
-    if (status == LF_ERR_NOT_SIGNED_OFF) return lf_status_exit(status); // the reasons are printed
-    return status ? lf_cli_fail(verb, &err) : 0;
+    if (commands.is_over) return commands.exit_status;
+    int exit_status = verify(verb, &args, model_dir, &commands);
+    lf_rank_commands_close(&commands);
+    return exit_status;
 }
 
 const lf_verb lf_verb_verify = {
@@ -191,9 +201,9 @@ const lf_verb lf_verb_verify = {
         "Brings a checkpoint up and collects the evidence: the preflight of landfall check, gate A with dummy weights, "
         "gate B with the real weights, and a report for people (report.md) and for programs (report.json). Both gates "
         "speak to a server over HTTP only.\n\n"
-        "With --tensor-parallel-size N the servers run on N ranks of this machine, and the report says what each rank "
-        "holds "
-        "and has read. --compare-single-rank runs a fixed prompt on the ranks and on one, and names the first layer "
+        "With --tensor-parallel-size N the servers run on N ranks of this machine, under mpirun or srun on the ranks "
+        "that are there, and the report says what each rank holds and has read. --compare-single-rank runs a fixed "
+        "prompt on the ranks and on one, and names the first layer "
         "that "
         "differs by more than rounding explains; when one rank does not fit into memory, the step is skipped, and a "
         "skipped step is never signed off.\n\n"
@@ -202,8 +212,10 @@ const lf_verb lf_verb_verify = {
     .example = "landfall verify models/landfall-tiny-qwen3-fp8 --output-dir verify-output\n"
                "landfall verify --recheck verify-output/report.json\n"
                "landfall verify models/landfall-tiny-qwen3-fp8 -tp 2 --compare-single-rank\n"
+               "mpirun -n 4 landfall verify models/MiniMax-M2 --enable-expert-parallel\n"
                "landfall verify models/MiniMax-M2 --load-format dummy --hf-overrides '{\"num_hidden_layers\": 4}'",
     .opts = verify_opts,
     .n_opt = LF_ARRAY_LENGTH(verify_opts),
+    .computes = true, // when it is a rank
     .run = run_verify,
 };

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +19,15 @@
 #include "cli/launch.h"
 
 enum {
-    MOST_STARTED = 64,      // on one machine with fewer processors: more is a slip of the finger
-    FIRST_WORD_US = 300000, // for rank 0, before another one says why it has failed
-    LAST_WORDS_S = 8,       // from a failure to the end of this process, whatever it is busy with
+    MOST_STARTED = 64, // on one machine with fewer processors: more is a slip of the finger
+    FIRST_WORD_US =
+        2000000,      // for rank 0 and for a launcher that ends the others, before another rank says why it failed
+    LAST_WORDS_S = 8, // from a failure to the end of this process, whatever it is busy with
 };
+
+static const lf_ranks *lent; // see lf_ranks_lend
+
+void lf_ranks_lend(const lf_ranks *ranks) { lent = ranks; }
 
 // ---- opening ----
 
@@ -65,7 +71,7 @@ static lf_status launch(lf_ranks *ranks, const lf_verb *verb, int argc, char **a
 
 // ---- a failure while this rank is busy ----
 
-static const lf_verb *current_verb; // of the thread below, which has nobody to give it one
+static _Atomic(const lf_verb *) current_verb; // of the thread below, which has nobody to give it one; NULL: all is said
 
 static bool has_the_word(const lf_comm *comm, const lf_comm_world *world, const lf_error *err);
 
@@ -79,7 +85,8 @@ static void *end_in_time(void *argument)
     sleep(LAST_WORDS_S);
     lf_comm_failure(comm, &cause);
     lf_error_format(&cause, line, sizeof line);
-    if (!lf_launch_is_attached() && has_the_word(comm, &world, &cause)) lf_cli_fail(current_verb, &cause);
+    const lf_verb *verb = atomic_load(&current_verb);
+    if (verb && !lf_launch_is_attached() && has_the_word(comm, &world, &cause)) lf_cli_fail(verb, &cause);
     lf_launch_say(LF_LAUNCH_END, lf_status_exit(cause.status), line);
     _exit(lf_status_exit(cause.status));
 }
@@ -113,6 +120,10 @@ lf_status lf_ranks_open(lf_ranks *ranks, const lf_verb *verb, int argc, char **a
 {
     lf_comm_world world = lf_comm_world_of_environment();
     *ranks = (lf_ranks){0};
+    if (lent) {
+        *ranks = *lent;
+        return lf_comm_failure(lent->comm, err) ? err->status : LF_OK;
+    }
     lf_status status = lf_launch_attach(world.rank, err);
     if (!status) status = check_size(tensor_parallel_size, &world, err);
     if (status) return status;
@@ -125,7 +136,7 @@ lf_status lf_ranks_open(lf_ranks *ranks, const lf_verb *verb, int argc, char **a
     lf_par_set_threads(ranks->n_thread);
     status = lf_comm_open(&ranks->comm, err);
     if (status) return status;
-    current_verb = verb;
+    atomic_store(&current_verb, verb);
     lf_comm_on_failure(ranks->comm, on_failure, ranks->comm);
     lf_launch_say(LF_LAUNCH_OPEN, 0, "");
     return LF_OK;
@@ -156,8 +167,10 @@ int lf_ranks_close(lf_ranks *ranks, const lf_verb *verb, lf_status status, const
         lf_comm_give_up(ranks->comm, &cause); // without effect when all know of a failure
         lf_error_format(err, line, sizeof line);
         if (!lf_launch_is_attached() && has_the_word(ranks->comm, &world, err)) lf_cli_fail(verb, err);
+        atomic_store(&current_verb, NULL);
     }
     fflush(stdout);
+    if (lent) return exit_status;
     lf_comm_close(ranks->comm);
     ranks->comm = NULL;
     lf_launch_say(LF_LAUNCH_END, exit_status, line);

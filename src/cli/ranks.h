@@ -26,6 +26,9 @@ enum { LF_RANKS_MAX = 65536 };
 // its share of the processors. LF_ERR_USAGE when `tensor_parallel_size` is not the launcher's number of ranks.
 lf_status lf_ranks_open(lf_ranks *ranks, const lf_verb *verb, int argc, char **argv, int64_t tensor_parallel_size,
                         lf_error *err);
+// While ranks are lent, lf_ranks_open() gives them to whoever asks, with the size they have, and lf_ranks_close()
+// leaves them open. `ranks` is BORROWED until the call with NULL. For a verb that runs others.
+void lf_ranks_lend(const lf_ranks *ranks);
 // Leaves the ranks and returns the process's exit status. A failure (`status`, with `err`) that the others do not know
 // of is told to them. It is printed as lf_cli_fail() does, once for all ranks. Accepts what lf_ranks_open() refused.
 int lf_ranks_close(lf_ranks *ranks, const lf_verb *verb, lf_status status, const lf_error *err);

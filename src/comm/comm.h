@@ -28,6 +28,8 @@ typedef struct lf_comm_world {
     int local_rank, n_local_rank; // among the ranks of this host
 } lf_comm_world;
 lf_comm_world lf_comm_world_of_environment(void);
+// Takes what launchers say out of the environment: this process, and those that it starts, are no ranks of theirs.
+void lf_comm_world_leave(void);
 
 // Joins the ranks that the launcher started. Collective. Fails with LF_ERR_COMM when the MPI module or MPI's
 // library is not there (the hint names the package), and when ranks cannot meet. *out is NULL when

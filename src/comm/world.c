@@ -52,3 +52,8 @@ lf_comm_world lf_comm_world_of_environment(void)
     }
     return (lf_comm_world){.n_rank = 1, .n_local_rank = 1};
 }
+
+void lf_comm_world_leave(void)
+{
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(dialects); i++) unsetenv(dialects[i].rank);
+}

@@ -47,6 +47,7 @@ static bool step_start(gate *g)
         .load_format = g->args->is_real ? "auto" : "dummy",
         .hf_overrides = options->hf_overrides,
         .tensor_parallel_size = options->tensor_parallel_size,
+        .ranks = options->ranks,
         .enable_expert_parallel = options->enable_expert_parallel,
         .output_dir = options->output_dir,
         .log_name = g->log_name,

@@ -58,6 +58,7 @@ static lf_status run_traced(const lf_verify_options *options, const lf__model *m
         .log_name = log_name,
         .max_model_len = LF_MIN(lf_config_max_model_len(&model->config), (int64_t)MAX_LENGTH),
         .tensor_parallel_size = n_rank,
+        .ranks = options->ranks,
         .enable_expert_parallel = n_rank > 1 && options->enable_expert_parallel,
         .ready_timeout_s = options->ready_timeout_s,
     };

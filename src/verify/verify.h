@@ -24,12 +24,25 @@ const char *lf_step_status_name(lf_step_status status); // "passed", "failed", "
 // Called after each step, for the terminal; `step` is the report's JSON object of it, BORROWED.
 typedef void (*lf_verify_step_fn)(void *ctx, const json_t *step);
 
+// Ranks that a launcher (mpirun, srun) has started, for the commands of a bring-up that need several: they run one
+// after another on the same ranks. `ctx` is passed to each function.
+typedef struct lf_verify_ranks {
+    // Starts a command (argv[0] is the program; NULL-terminated; read before the call returns) with rank 0's output in
+    // the file log_path. One at a time.
+    lf_status (*start)(void *ctx, const char *const *argv, const char *log_path, lf_error *err);
+    // Whether it is over; *wait_status is then as waitpid() has it, for rank 0.
+    bool (*has_ended)(void *ctx, int *wait_status);
+    void (*send_signal)(void *ctx, int number); // to rank 0
+    void *ctx;
+} lf_verify_ranks;
+
 typedef struct lf_verify_options {
     const char *model_dir;
     const char *hf_overrides;     // text of a JSON object laid over config.json; NULL: none
     const char *output_dir;       // report.json, report.md and the servers' logs; made if absent
     const char *program;          // the landfall executable that is started as a server
     int64_t tensor_parallel_size; // 0, 1: one rank
+    const lf_verify_ranks *ranks; // those ranks, when they are there already; NULL: `program` starts them each time
     bool enable_expert_parallel;
     bool compare_single_rank;  // the ranks' logits with those of one rank: mandatory for sign-off when asked for
     bool dummy_only;           // --load-format dummy: gate B is skipped, which rules sign-off out

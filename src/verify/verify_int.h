@@ -36,9 +36,25 @@ void lf__client_close(lf__client *client);
 lf_status lf__client_send(lf__client *client, const char *path, const json_t *body, lf__reply *reply, lf_error *err);
 void lf__reply_fini(lf__reply *reply);
 
-// child.c: a server of ours as a child process, its output in a log file.
+// process.c: a command of ours that runs, its output in a log file: a process of its own, or on ranks that are there.
+typedef struct lf__process {
+    bool is_running;
+    pid_t pid;                    // without ranks
+    const lf_verify_ranks *ranks; // BORROWED
+} lf__process;
+// `ranks` NULL: as a new process.
+lf_status lf__process_start(lf__process *process, const lf_verify_ranks *ranks, const char *const *argv,
+                            const char *log_path, lf_error *err);
+// Waits at most until `deadline_ns` (of lf_now_ns). Whether it has ended; *wait_status is then as waitpid() has it.
+bool lf__process_wait(lf__process *process, int64_t deadline_ns, int *wait_status);
+// Sends the signal; nothing when it has ended.
+void lf__process_signal(const lf__process *process, int number);
+// SIGKILL, and waits.
+void lf__process_kill(lf__process *process);
+
+// child.c: what a bring-up starts: a server that it speaks to, or one run from its start to its end.
 typedef struct lf__child {
-    pid_t pid; // 0: none
+    lf__process process;
     char *log_path;
     char *ready_path;
     json_t *ready; // what the server wrote when it was ready: port, ledger, engine
@@ -52,6 +68,7 @@ typedef struct lf__child_args {
     const char *output_dir;
     const char *log_name; // file name inside output_dir
     int64_t max_model_len, tensor_parallel_size;
+    const lf_verify_ranks *ranks; // NULL: the program starts its ranks
     bool enable_expert_parallel;
     double ready_timeout_s;
 } lf__child_args;

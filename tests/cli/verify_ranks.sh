@@ -32,8 +32,6 @@ if mpirun --version | grep -q 'Open MPI'; then # two programs at once, as two ho
 fi
 expect "no ranks" 2 "$landfall" verify "$model" -tp 0 --output-dir "$tmp/none"
 expect "ranks that are none" 2 "$landfall" verify "$model" -tp two --output-dir "$tmp/none"
-expect "under mpirun" 2 env OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=2 "$landfall" verify "$model" --output-dir "$tmp/none"
-says "under mpirun: what to do" "$tmp/err" "without mpirun"
 for verb in check plan; do
     expect "$verb: experts of a dense model" 0 "$landfall" $verb "$model" --tp 2 --enable-expert-parallel
     says "$verb: not applicable" "$tmp/out" "not applicable to a dense model"
