@@ -57,6 +57,7 @@ ends() {
         sleep 0.1
         i=$((i + 1))
     done
+    if grep -qE 'WARNING: ThreadSanitizer|ERROR: [A-Za-z]*Sanitizer' "$tmp/log"; then fail "$1: sanitizers" "$(grep -A 20 Sanitizer "$tmp/log" | head -n 30)"; fi
     if [ "$i" -lt 50 ]; then pass "$1: nobody is left"; else fail "$1: nobody is left" "of $left: $(pgrep -af -- "$tmp/ready.json")"; fi
 }
 
@@ -67,7 +68,7 @@ one_cause() { # NAME PATTERN
 
 # ---- serving ----
 for n in 2 3; do
-    start "$landfall" serve "$model" -tp "$n"
+    start "$landfall" serve "$model" -tp "$n" --shutdown-timeout 110
     await "$n ranks"
     ask /v1/chat/completions "$question" >"$tmp/out"
     says "$n ranks: chat is answered" "$tmp/out" "Paris"

@@ -98,6 +98,7 @@ for who in 0 1 2; do
     if [ "$found" -ne 0 ] && [ "$took" -le 12 ]; then pass "rank $who dies: in time"; else fail "rank $who dies: in time" "exit status $found after $took s"; fi
     nobody_is_left "rank $who dies"
     says "rank $who dies: the report tells" "$tmp/dies/report.md" "real.start failed"
+    says "rank $who dies: its server has not ended well" "$tmp/out" "dummy.stop      failed"
     if [ "$who" -gt 0 ]; then says "rank $who dies: and names it" "$tmp/dies/report.md" "rank $who (pid"; fi
     rm -rf "$tmp/dies"
 done
