@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The small pieces of base: findings, hashes, checked sizes, parallel loops, processor features.
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -105,12 +108,59 @@ static void names_the_processor(void **state)
     assert_string_equal(lf_cpu_isa_name((lf_cpu_isa)99), "?");
 }
 
+// The processors of one share, found by a process of its own because they stay with it; whether the call said yes.
+static bool take_share(int index, int n_share, cpu_set_t *out)
+{
+    struct {
+        bool is_taken;
+        cpu_set_t set;
+    } answer = {0};
+    int ends[2], status = 1;
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        answer.is_taken = lf_cpu_take_share(index, n_share);
+        bool is_known = sched_getaffinity(0, sizeof answer.set, &answer.set) == 0 &&
+                        lf_cpu_count() == CPU_COUNT(&answer.set) &&
+                        write(ends[1], &answer, sizeof answer) == (ssize_t)sizeof answer;
+        _exit(!is_known);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(read(ends[0], &answer, sizeof answer), sizeof answer);
+    close(ends[0]);
+    close(ends[1]);
+    *out = answer.set;
+    return answer.is_taken;
+}
+
+static void shares_are_all_processors_once(void **state)
+{
+    cpu_set_t all, share, taken;
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    int n = CPU_COUNT(&all);
+    for (int n_share = 1; n_share <= LF_MIN(n, 8); n_share++) {
+        CPU_ZERO(&taken);
+        for (int i = 0; i < n_share; i++) {
+            assert_true(take_share(i, n_share, &share));
+            assert_in_range(CPU_COUNT(&share), n / n_share, (n + n_share - 1) / n_share);
+            CPU_XOR(&taken, &taken, &share); // a processor in two shares would be gone again
+        }
+        assert_true(CPU_EQUAL(&taken, &all));
+    }
+    const int refused[][2] = {{0, n + 1}, {-1, 1}, {1, 1}, {0, 0}};
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(refused); i++) {
+        assert_false(take_share(refused[i][0], refused[i][1], &share));
+        assert_true(CPU_EQUAL(&share, &all));
+    }
+}
+
 int test_misc(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(findings_count_and_report), cmocka_unit_test(hashes_known_texts),
         cmocka_unit_test(sizes_are_checked),         cmocka_unit_test(loops_cover_each_item_once),
-        cmocka_unit_test(names_the_processor),
+        cmocka_unit_test(names_the_processor),       cmocka_unit_test(shares_are_all_processors_once),
     };
     return cmocka_run_group_tests_name("misc", tests, NULL, NULL);
 }

@@ -67,7 +67,11 @@ static void test_launchers_are_understood(void **state)
          {true, 1, 3, 1, 2}},
         {{{"OMPI_COMM_WORLD_RANK", "0"}, {"OMPI_COMM_WORLD_SIZE", "1"}}, {true, 0, 1, 0, 1}},
     };
-    for (size_t i = 0; i < LF_ARRAY_LENGTH(cases); i++) assert_world(&cases[i], &cases[i].world);
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(cases); i++) {
+        assert_world(&cases[i], &cases[i].world);
+        lf_comm_world_leave();
+        assert_false(lf_comm_world_of_environment().is_launched);
+    }
 }
 
 static void test_all_else_is_one_rank(void **state)
