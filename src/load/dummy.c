@@ -2,7 +2,8 @@
 //
 // Dummy values: a function of seed, parameter name and element, and of nothing else, so that threads, tiles and ranks
 // change no bit. Matrices are uniform with standard deviation 1 / sqrt(fan-in), which keeps every projection's output
-// in the range of its input; norms are 1 and biases small, so activations stay finite through any depth.
+// in the range of its input; norms are near 1 and biases small, so activations stay finite through any depth. No two
+// elements are alike, so that a rank which holds another's slice computes something else.
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -80,17 +81,21 @@ static lf_status dummy_matrix(const lf_source *base, size_t slice, lf_rect rect,
     return LF_OK;
 }
 
-// What the numbers of a slot that is kept in float32 are: 1 (norms), or uniform of this amplitude.
-static float amplitude_of(lf_slot slot, int64_t fan_in)
+// What the numbers of a slot that is kept in float32 are: uniform around the centre.
+typedef struct range {
+    float centre, amplitude;
+} range;
+
+static range range_of(lf_slot slot, int64_t fan_in)
 {
     switch (slot) {
     case LF_SLOT_QKV_BIAS:
     case LF_SLOT_O_BIAS:
     case LF_SLOT_GATE_UP_BIAS:
     case LF_SLOT_DOWN_BIAS:
-    case LF_SLOT_ROUTER_BIAS: return 0.02f;
-    case LF_SLOT_ROUTER: return sqrtf(3.0f / (float)fan_in);
-    default: return 0;
+    case LF_SLOT_ROUTER_BIAS: return (range){0, 0.02f};
+    case LF_SLOT_ROUTER: return (range){0, sqrtf(3.0f / (float)fan_in)};
+    default: return (range){1, 0.25f}; // norms
     }
 }
 
@@ -100,10 +105,10 @@ static lf_status dummy_vector(const lf_source *base, size_t slice, int64_t row, 
     const lf_dummy_source *source = (const lf_dummy_source *)base;
     const lf_parameter *parameter = base->weights->slices.items[slice].parameter;
     uint64_t key = key_of(source->seed, parameter->name), n_col = (uint64_t)parameter->shape[1];
-    float amplitude = amplitude_of(parameter->slot, parameter->shape[1]);
+    range values = range_of(parameter->slot, parameter->shape[1]);
     for (uint64_t k = 0; k < (uint64_t)n_row * n_col; k++) {
         uint64_t i = (uint64_t)row * n_col + k;
-        dst[k] = amplitude > 0 ? amplitude * uniform(mix(key + i / 4), i) : 1.0f;
+        dst[k] = values.centre + values.amplitude * uniform(mix(key + i / 4), i);
     }
     return LF_OK;
 }
