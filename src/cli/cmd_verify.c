@@ -188,6 +188,7 @@ static int run_verify(const lf_verb *verb, int argc, char **argv)
         return lf_cli_fail(verb, &err);
     }
     if (commands.is_over) return commands.exit_status;
+    if (commands.n_rank == 1 && lf_ranks_check_size(args.tensor_parallel_size, &err)) return lf_cli_fail(verb, &err);
     int exit_status = verify(verb, &args, model_dir, &commands);
     lf_rank_commands_close(&commands);
     return exit_status;

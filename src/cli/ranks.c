@@ -31,12 +31,13 @@ void lf_ranks_lend(const lf_ranks *ranks) { lent = ranks; }
 
 // ---- opening ----
 
-static lf_status check_size(int64_t size, const lf_comm_world *world, lf_error *err)
+lf_status lf_ranks_check_size(int64_t size, lf_error *err)
 {
-    if (world->is_launched) {
-        if (size == 0 || size == world->n_rank) return LF_OK;
+    lf_comm_world world = lf_comm_world_of_environment();
+    if (world.is_launched) {
+        if (size == 0 || size == world.n_rank) return LF_OK;
         lf_error_set(err, LF_ERR_USAGE, "--tensor-parallel-size is not the number of ranks that the launcher started");
-        lf_error_expected(err, "%d", world->n_rank);
+        lf_error_expected(err, "%d", world.n_rank);
         lf_error_found(err, "%lld", (long long)size);
         return lf_error_hint(err, "give the same number to both, or leave the flag out");
     }
@@ -125,7 +126,7 @@ lf_status lf_ranks_open(lf_ranks *ranks, const lf_verb *verb, int argc, char **a
         return lf_comm_failure(lent->comm, err) ? err->status : LF_OK;
     }
     lf_status status = lf_launch_attach(world.rank, err);
-    if (!status) status = check_size(tensor_parallel_size, &world, err);
+    if (!status) status = lf_ranks_check_size(tensor_parallel_size, err);
     if (status) return status;
     if (!world.is_launched && tensor_parallel_size > 1) {
         return launch(ranks, verb, argc, argv, (int)tensor_parallel_size, err);

@@ -20,10 +20,12 @@ typedef struct lf_ranks {
 // For the verb's option table: .metavar, .help and limits of --tensor-parallel-size, -tp. 0 is "not given".
 enum { LF_RANKS_MAX = 65536 };
 
+// LF_ERR_USAGE when a launcher has started another number of ranks, or when it is more than this machine is given.
+lf_status lf_ranks_check_size(int64_t tensor_parallel_size, lf_error *err);
 // `argc` and `argv` as the verb got them: they are the ranks' too. Call it when all that can be said about the command
 // line has been said, and before there are threads. On ranks above 0 stdout is closed to /dev/null, the log has only
 // warnings with the rank before them, and SIGTERM and SIGINT are ignored: they end when rank 0 does. Each rank keeps to
-// its share of the processors. LF_ERR_USAGE when `tensor_parallel_size` is not the launcher's number of ranks.
+// its share of the processors. Fails as lf_ranks_check_size() does, and as lf_comm_open().
 lf_status lf_ranks_open(lf_ranks *ranks, const lf_verb *verb, int argc, char **argv, int64_t tensor_parallel_size,
                         lf_error *err);
 // While ranks are lent, lf_ranks_open() gives them to whoever asks, with the size they have, and lf_ranks_close()

@@ -66,6 +66,8 @@ says "and only real weights show it" "$tmp/out" "dummy.stop      passed"
 # ---- wrong use ----
 expect_verify "another number of ranks" 2 2 "$model" -tp 3 --output-dir "$tmp/none"
 causes "is one line" "not the number of ranks that the launcher started: expected 2, found 3"
+expect_verify "two ranks where one is" 2 1 "$model" -tp 2 --output-dir "$tmp/none"
+causes "is one line too" "not the number of ranks that the launcher started: expected 1, found 2"
 expect_verify "no model" 2 2 --output-dir "$tmp/none"
 expect_verify "no such model" 3 2 "$tmp/nowhere" --output-dir "$tmp/none"
 says "no such model is named" "$tmp/err" "cannot open the model directory $tmp/nowhere"

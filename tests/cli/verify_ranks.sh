@@ -31,6 +31,9 @@ if mpirun --version | grep -q 'Open MPI'; then # two programs at once, as two ho
     says "the rank is named" "$tmp/err" "rank 1 has another"
 fi
 expect "no ranks" 2 "$landfall" verify "$model" -tp 0 --output-dir "$tmp/none"
+expect "more than there may be" 2 "$landfall" verify "$model" -tp 100 --output-dir "$tmp/none"
+says "why" "$tmp/err" "at most 64 ranks are started on this machine"
+if [ -e "$tmp/none" ]; then fail "no report of that" "$tmp/none"; else pass "no report of that"; fi
 expect "ranks that are none" 2 "$landfall" verify "$model" -tp two --output-dir "$tmp/none"
 for verb in check plan; do
     expect "$verb: experts of a dense model" 0 "$landfall" $verb "$model" --tp 2 --enable-expert-parallel
