@@ -87,6 +87,24 @@ says "under mpirun: chat is answered" "$tmp/out" "Paris"
 kill "$(sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' "$tmp/ready.json" | head -n 1)"
 ends "under mpirun: SIGTERM to rank 0" 0
 
+# mpirun ends all ranks when one has died, and has an exit status of its own; clients are told before.
+if $is_open_mpi; then
+    start launch 2 "$landfall" serve "$model"
+    await "under mpirun, killed"
+    ask /v1/completions '{"prompt": "y", "max_tokens": 1900, "ignore_eos": true, "stream": true}' >"$tmp/stream" 2>"$tmp/client" &
+    client=$!
+    i=0
+    while [ "$(grep -c data: "$tmp/stream")" -lt 5 ] && [ "$i" -lt 300 ]; do
+        sleep 0.02
+        i=$((i + 1))
+    done
+    kill -9 "$(rank 1)"
+    ends "under mpirun, killed" 137
+    one_cause "under mpirun, killed" "rank 1 \(pid [0-9]+.*ended unexpectedly"
+    wait "$client"
+    says "under mpirun, killed: the stream is told" "$tmp/stream" 'data: {"error":{"message":"rank 1 '
+fi
+
 # ---- what cannot start ----
 start "$landfall" serve "$model"
 await "one rank"
