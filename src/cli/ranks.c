@@ -151,7 +151,7 @@ lf_status lf_ranks_open(lf_ranks *ranks, const lf_verb *verb, int argc, char **a
 static bool has_the_word(const lf_comm *comm, const lf_comm_world *world, const lf_error *err)
 {
     if (world->rank == 0) return true;
-    if (err->status == LF_ERR_USAGE) return false;
+    if (err->status == LF_ERR_USAGE || world->lacks_pmi) return false; // all ranks say the same
     if (comm) return world->rank == 1 && strncmp(err->message, "rank 0 ", 7) == 0;
     usleep(FIRST_WORD_US);
     return true;

@@ -54,6 +54,11 @@ lf_status lf_comm_open(lf_comm **out, lf_error *err)
     *out = NULL;
     lf_comm_world world = lf_comm_world_of_environment();
     if (world.n_rank == 1) return LF_OK;
+    if (world.lacks_pmi) {
+        lf_error_set(err, LF_ERR_COMM, "srun has started the ranks without telling them how to find each other");
+        return lf_error_hint(err,
+                             "give it --mpi=pmix (Open MPI) or --mpi=pmi2 (MPICH); srun --mpi=list shows what it has");
+    }
     lf_comm *comm = new_comm();
     if (!comm) return lf_error_no_memory(err, sizeof *comm);
     lf_status status = lf__transport_load(comm, err);

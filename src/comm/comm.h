@@ -24,6 +24,7 @@ typedef struct lf_comm lf_comm;
 // What a launcher (mpirun, srun) says in the environment; found without MPI.
 typedef struct lf_comm_world {
     bool is_launched; // this process is one of a launcher's ranks; otherwise rank 0 of 1
+    bool lacks_pmi;   // srun has started it without a word on how the ranks find each other (--mpi=none)
     int rank, n_rank;
     int local_rank, n_local_rank; // among the ranks of this host
 } lf_comm_world;

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What launchers say in the environment. Open MPI's mpirun sets OMPI_COMM_WORLD_*, the hydra of MPICH and Intel MPI and
-// Slurm's PMI plugins set PMI_*, and Slurm tells its tasks by SLURM_*. A batch script of Slurm runs outside of a step
-// and has SLURM_PROCID all the same, so that one counts inside steps only.
+// Slurm's PMI plugins set PMI_*, and Slurm tells its tasks by SLURM_*. Without a PMI plugin, which is srun's default,
+// MPI libraries end the process or take it for the only one, so that is noticed before. A batch script of Slurm runs
+// outside of a step and has SLURM_PROCID all the same, so that one counts inside steps only.
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "comm/comm.h"
@@ -22,6 +25,15 @@ static const dialect dialects[] = {
 };
 
 enum { MAX_RANKS = 65536 };
+
+// All forms of PMI tell something in variables of these names.
+static bool has_pmi(void)
+{
+    for (char **variable = environ; *variable; variable++) {
+        if (strncmp(*variable, "PMI", 3) == 0 || strncmp(*variable, "PALS_", 5) == 0) return true;
+    }
+    return false;
+}
 
 // A number from 0 to MAX_RANKS, or -1. What follows it is Slurm's list of other hosts, "4(x2),3".
 static int number_of(const char *name)
@@ -44,6 +56,7 @@ lf_comm_world lf_comm_world_of_environment(void)
         if (rank < 0 || size <= rank) continue;
         lf_comm_world world = {.is_launched = true, .rank = rank, .n_rank = size, .local_rank = 0, .n_local_rank = 1};
         int local_rank = number_of(d->local_rank), local_size = number_of(d->local_size);
+        world.lacks_pmi = d->within && !has_pmi();
         if (local_rank >= 0 && local_size > local_rank) {
             world.local_rank = local_rank;
             world.n_local_rank = local_size;

@@ -38,6 +38,7 @@ static void assert_world(const launch_case *c, const lf_comm_world *expected)
     assert_int_equal(world.n_rank, expected->n_rank);
     assert_int_equal(world.local_rank, expected->local_rank);
     assert_int_equal(world.n_local_rank, expected->n_local_rank);
+    assert_int_equal(world.lacks_pmi, expected->lacks_pmi);
 }
 
 static void test_launchers_are_understood(void **state)
@@ -48,24 +49,24 @@ static void test_launchers_are_understood(void **state)
           {"OMPI_COMM_WORLD_SIZE", "5"},
           {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
           {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}},
-         {true, 3, 5, 1, 2}},
+         {true, false, 3, 5, 1, 2}},
         {{{"PMI_RANK", "0"}, {"PMI_SIZE", "4"}, {"MPI_LOCALRANKID", "0"}, {"MPI_LOCALNRANKS", "4"}},
-         {true, 0, 4, 0, 4}},
-        {{{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}}, {true, 1, 2, 0, 1}}, // no word about the host: alone there
+         {true, false, 0, 4, 0, 4}},
+        {{{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}}, {true, false, 1, 2, 0, 1}}, // no word about the host: alone there
         {{{"SLURM_STEP_ID", "0"},
           {"SLURM_PROCID", "6"},
           {"SLURM_STEP_NUM_TASKS", "8"},
           {"SLURM_LOCALID", "2"},
           {"SLURM_STEP_TASKS_PER_NODE", "4(x2)"}},
-         {true, 6, 8, 2, 4}},
+         {true, true, 6, 8, 2, 4}},
         {{{"SLURM_STEP_ID", "0"},
           {"PMIX_RANK", "1"},
           {"SLURM_PROCID", "1"},
           {"SLURM_STEP_NUM_TASKS", "3"},
           {"SLURM_LOCALID", "1"},
           {"SLURM_STEP_TASKS_PER_NODE", "2,1"}},
-         {true, 1, 3, 1, 2}},
-        {{{"OMPI_COMM_WORLD_RANK", "0"}, {"OMPI_COMM_WORLD_SIZE", "1"}}, {true, 0, 1, 0, 1}},
+         {true, false, 1, 3, 1, 2}},
+        {{{"OMPI_COMM_WORLD_RANK", "0"}, {"OMPI_COMM_WORLD_SIZE", "1"}}, {true, false, 0, 1, 0, 1}},
     };
     for (size_t i = 0; i < LF_ARRAY_LENGTH(cases); i++) {
         assert_world(&cases[i], &cases[i].world);
