@@ -38,6 +38,9 @@ static const char *const open_mpi_flags[] = {
     "--mca",
     "plm",
     "isolated", //
+    "--mca",
+    "ras",
+    "^slurm,gridengine,tm,lsf,alps", // this machine, inside of a batch job for several too
     NULL,
 };
 static const char *const hydra_flags[] = {"-bind-to", "none", "-disable-auto-cleanup", "-launcher", "fork", NULL};

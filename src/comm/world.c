@@ -6,8 +6,6 @@
 // outside of a step and has SLURM_PROCID all the same, so that one counts inside steps only.
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "comm/comm.h"
@@ -26,11 +24,13 @@ static const dialect dialects[] = {
 
 enum { MAX_RANKS = 65536 };
 
-// All forms of PMI tell something in variables of these names.
+// What the PMI plugins of Slurm, and Cray's, tell besides ranks; one of each kind.
 static bool has_pmi(void)
 {
-    for (char **variable = environ; *variable; variable++) {
-        if (strncmp(*variable, "PMI", 3) == 0 || strncmp(*variable, "PALS_", 5) == 0) return true;
+    static const char *const variables[] = {"PMI_FD",    "PMI_PORT",       "PMI_RANK",         "PMI2_RANK",
+                                            "PMIX_RANK", "PMIX_NAMESPACE", "PMI_CONTROL_PORT", "PALS_RANKID"};
+    for (size_t i = 0; i < LF_ARRAY_LENGTH(variables); i++) {
+        if (getenv(variables[i])) return true;
     }
     return false;
 }

@@ -90,6 +90,12 @@ if [ "$(grep -c 'is not the number of ranks' "$tmp/err")" -eq 1 ]; then pass "an
 launch 3 "$program" job greet >"$tmp/out" 2>"$tmp/err"
 says "under mpirun the number of ranks is mpirun's" "$tmp/out" "rank 0 of 3"
 
+# What Slurm says in a batch script of a job on two other hosts: the ranks are for this machine all the same.
+expect "in a batch job for several hosts" 0 env SLURM_JOBID=77 SLURM_JOB_ID=77 SLURM_PROCID=0 SLURM_NODELIST=nodea,nodeb \
+    SLURM_JOB_NODELIST=nodea,nodeb SLURM_NNODES=2 SLURM_JOB_NUM_NODES=2 'SLURM_TASKS_PER_NODE=1(x2)' \
+    'SLURM_JOB_CPUS_PER_NODE=1(x2)' "$program" job greet -tp 2
+says "in a batch job for several hosts: ranks here" "$tmp/out" "rank 0 of 2"
+
 # ---- failures ----
 expect_job "a failure that all agree on" 1 disagree -tp 3 --who 2
 one_line "a failure that all agree on" "^landfall job: tensor x is not there$"

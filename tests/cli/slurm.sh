@@ -54,6 +54,7 @@ take_down() {
     rm -rf "$tmp"
 }
 trap take_down EXIT
+trap 'exit 1' INT TERM HUP
 munged --force --key-file="$tmp/munge/key" --socket="$tmp/munge/socket" --pid-file="$tmp/munged.pid" --log-file="$tmp/munge/log" \
     --seed-file="$tmp/munge/seed" && slurmctld -f "$SLURM_CONF" && slurmd -f "$SLURM_CONF"
 i=0
