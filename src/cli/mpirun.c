@@ -3,7 +3,7 @@
 // The command that starts ranks on this machine. Open MPI's mpirun and the hydra of MPICH (and of its descendants) do
 // the same with different flags; which one it is, it says itself. Both are told not to bind (ranks take their share of
 // the processors themselves), to start more ranks than processors, and to leave the others alone when one has died:
-// they end by themselves, after rank 0 has answered its clients.
+// they end by themselves, after rank 0 has answered its clients. Hydra has to be kept from it.
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -45,6 +45,12 @@ static const char *const open_mpi_flags[] = {
 };
 static const char *const hydra_flags[] = {"-bind-to", "none", "-disable-auto-cleanup", "-launcher", "fork", NULL};
 static const char *const other_flags[] = {NULL};
+
+// Hydra's proxy kills all its ranks when waitpid tells it that a signal ended one of them, whatever
+// -disable-auto-cleanup says (pmip.c, 3.4 to 4.3 at least). So its children are shells, which end with an exit status
+// when their ranks are killed. It also sends SIGUSR1 to the process groups of all others, which the shells survive.
+static const char *const hydra_wrapper[] = {"sh", "-c", "trap '' USR1; \"$0\" \"$@\"; exit $?", NULL};
+static const char *const no_wrapper[] = {NULL};
 
 // The flags for `launcher` (as execvp finds it) by what `launcher --version` says; NULL when it cannot be run.
 static const char *const *flags_of(const char *launcher)
@@ -114,16 +120,19 @@ lf_status lf_mpirun_command(char ***out, int n_rank, const char *program, char *
     lf_status status = find_launcher(&launcher, &flags, err);
     if (status) return status;
     snprintf(number, sizeof number, "%d", n_rank);
-    size_t n = 0, n_flag = 0, n_argument = 0;
+    const char *const *wrapper = flags == hydra_flags ? hydra_wrapper : no_wrapper;
+    size_t n = 0, n_flag = 0, n_wrapper = 0, n_argument = 0;
     while (flags[n_flag]) n_flag++;
+    while (wrapper[n_wrapper]) n_wrapper++;
     while (arguments[n_argument]) n_argument++;
-    char **command = calloc(n_flag + n_argument + 6, sizeof *command);
+    char **command = calloc(n_flag + n_wrapper + n_argument + 6, sizeof *command);
     if (!command) return lf_error_no_memory(err, 0);
     command[n++] = strdup(launcher);
     if (flags == open_mpi_flags && geteuid() == 0) command[n++] = strdup("--allow-run-as-root");
     for (size_t i = 0; i < n_flag; i++) command[n++] = strdup(flags[i]);
     command[n++] = strdup("-n");
     command[n++] = strdup(number);
+    for (size_t i = 0; i < n_wrapper; i++) command[n++] = strdup(wrapper[i]);
     command[n++] = strdup(program);
     for (size_t i = 0; i < n_argument; i++) command[n++] = strdup(arguments[i]);
     for (size_t i = 0; i < n; i++) {

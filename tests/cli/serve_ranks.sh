@@ -30,9 +30,10 @@ ask() { # PATH BODY
     curl -sS --noproxy '*' --max-time 100 "http://127.0.0.1:${port:-0}$1" -H 'Content-Type: application/json' -d "$2"
 }
 
-# rank R: the process that is rank R of the server that this script has started.
+# rank R: the process that is rank R of the server that this script has started (not the shell between it and hydra).
 rank() {
     for pid in $(pgrep -f -- "$tmp/ready.json"); do
+        grep -qx sh "/proc/$pid/comm" && continue
         if tr '\0' '\n' <"/proc/$pid/environ" | grep -qxE "(OMPI_COMM_WORLD_RANK|PMI_RANK)=$1"; then echo "$pid"; fi
     done
 }

@@ -138,6 +138,6 @@ batch() { # NAME COMMAND
 }
 question="-p 'What is the capital of France?'"
 batch "a batch script is one rank" "$program run $model $question"
-batch "a batch script starts ranks with -tp" "LANDFALL_MPIRUN='$mpirun' LANDFALL_MODULE_DIR='$LANDFALL_MODULE_DIR' $program run $model $question -tp 3"
+batch "a batch script starts ranks with -tp" "LANDFALL_MODULE_DIR='$LANDFALL_MODULE_DIR' $program run $model $question -tp 3"
 batch "a batch script runs a step" "srun --mpi=$pmi $program run $model $question"
 finish

@@ -1,7 +1,6 @@
 #!/bin/sh
 # The bring-up on several ranks: the report says who holds and has read what, and the ranks' logits are those of one rank.
-. "$(dirname "$0")/lib.sh"
-. "$(dirname "$0")/../comm/sanitizers.sh"
+. "$(dirname "$0")/../comm/lib.sh"
 model=$models/landfall-tiny-qwen3-fp8
 
 expect "three ranks for two KV heads" 0 "$landfall" verify "$model" -tp 3 --compare-single-rank --enable-expert-parallel \
@@ -25,8 +24,8 @@ expect "fewer layers on two ranks" 1 "$landfall" verify "$model" -tp 2 --compare
     --output-dir "$tmp/reduced"
 says "compare with fewer layers" "$tmp/out" "real.single_rank passed"
 says "no sign-off all the same" "$tmp/out" "2 of 5 layers were run"
-if mpirun --version | grep -q 'Open MPI'; then # two programs at once, as two hosts with different scripts would be
-    expect "a rank with other overrides" 3 mpirun --allow-run-as-root --oversubscribe -n 1 "$landfall" run "$model" -p hi -n 1 : \
+if $is_open_mpi; then # two programs at once, as two hosts with different scripts would be
+    expect "a rank with other overrides" 3 "$mpirun" --allow-run-as-root --oversubscribe -n 1 "$landfall" run "$model" -p hi -n 1 : \
         -n 1 "$landfall" run "$model" -p hi -n 1 --hf-overrides '{"num_hidden_layers": 2}'
     says "the rank is named" "$tmp/err" "rank 1 has another"
 fi

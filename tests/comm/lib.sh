@@ -1,6 +1,6 @@
 # What the tests of ranks share, beside ../cli/lib.sh (whose $landfall is then the program that runs as ranks): mpirun.
 . "$(dirname "$0")/../cli/lib.sh"
-mpirun=${LANDFALL_MPIRUN:-mpirun}
+mpirun=${LF_TEST_MPIRUN:-mpirun} # of the MPI library that the module is linked with
 command -v "$mpirun" >/dev/null || { echo "skipped: no $mpirun"; exit 77; }
 if "$mpirun" --version | grep -q 'Open MPI'; then is_open_mpi=true; else is_open_mpi=false; fi
 [ -e "${LANDFALL_MODULE_DIR-}/landfall-mpi.so" ] || { echo "skipped: no landfall-mpi.so in '${LANDFALL_MODULE_DIR-}'"; exit 77; }

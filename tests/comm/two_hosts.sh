@@ -41,7 +41,7 @@ chmod +x "$tmp/on" "$tmp/agent"
 
 # hosts COMMAND...: three ranks on the first host, two on the second.
 hosts() {
-    timeout "$limit" "$tmp/on" "$one" mpirun --allow-run-as-root --bind-to none --enable-recovery --mca plm_rsh_agent "$tmp/agent" \
+    timeout "$limit" "$tmp/on" "$one" "$mpirun" --allow-run-as-root --bind-to none --enable-recovery --mca plm_rsh_agent "$tmp/agent" \
         --mca plm_rsh_no_tree_spawn 1 --mca pml ob1 --mca btl self,vader,tcp --mca oob_tcp_if_include 10.97.0.0/24 \
         --mca btl_tcp_if_include 10.97.0.0/24 -x LANDFALL_MODULE_DIR --host "10.97.0.1:3,10.97.0.2:2" -n 5 "$@"
 }
