@@ -47,7 +47,7 @@ static const char *const hydra_flags[] = {"-bind-to", "none", "-disable-auto-cle
 static const char *const other_flags[] = {NULL};
 
 // Hydra's proxy kills all its ranks when waitpid tells it that a signal ended one of them, whatever
-// -disable-auto-cleanup says (pmip.c, 3.4 to 4.3 at least). So its children are shells, which end with an exit status
+// -disable-auto-cleanup says (pmip.c, 3.4 to 4.2 at least). So its children are shells, which end with an exit status
 // when their ranks are killed. It also sends SIGUSR1 to the process groups of all others, which the shells survive.
 static const char *const hydra_wrapper[] = {"sh", "-c", "trap '' USR1; \"$0\" \"$@\"; exit $?", NULL};
 static const char *const no_wrapper[] = {NULL};
