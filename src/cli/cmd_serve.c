@@ -374,13 +374,16 @@ const lf_verb lf_verb_serve = {
     .summary = "OpenAI-compatible server",
     .description =
         "An HTTP server with the OpenAI API: /v1/models, /v1/chat/completions, /v1/completions, and /tokenize, "
-        "/detokenize, /health, /version, /metrics beside them. Flags are spelled as vLLM spells them. It says that it "
-        "is ready only after it has generated a token.\n\n"
-        "With --tensor-parallel-size N the program starts N processes of itself on this machine through mpirun, unless "
-        "mpirun or srun has started it already; the first one serves. When one of them ends, running requests are "
-        "answered with an error, the others end too, and the exit status is 3.\n\n"
-        "SIGTERM finishes running requests, then exits with 0. Open MPI's mpirun waits one second only before it kills "
-        "what it was told to end: send SIGTERM to landfall itself, or give mpirun --mca odls_base_sigkill_timeout 60.",
+        "/detokenize, /health, /version, /metrics beside them. Flags are spelled as vLLM spells them. It says that "
+        "it is ready only after it has generated a token.\n\n"
+        "With --tensor-parallel-size N the program starts N processes of itself on this machine through mpirun, "
+        "unless mpirun or srun has started it already; the first one serves. When one of them ends, running "
+        "requests are answered with an error, the others end too, and the exit status is 3.\n\n"
+        "SIGTERM finishes running requests, then exits with 0. Open MPI's mpirun waits one second only before it "
+        "kills what it was told to end: send SIGTERM to landfall itself, or give mpirun --mca "
+        "odls_base_sigkill_timeout 60. Under mpirun or srun the exit status of the whole is theirs. MPICH's mpirun "
+        "kills all ranks at once when one has died, so clients are told only where the program starts its ranks "
+        "itself.",
     .example = "landfall serve models/landfall-tiny-qwen3-fp8 --port 8000",
     .opts = serve_opts,
     .n_opt = LF_ARRAY_LENGTH(serve_opts),

@@ -199,15 +199,14 @@ const lf_verb lf_verb_verify = {
     .operands = "MODEL",
     .summary = "bring a checkpoint up: check, dummy gate, real gate, report, sign-off",
     .description =
-        "Brings a checkpoint up and collects the evidence: the preflight of landfall check, gate A with dummy weights, "
-        "gate B with the real weights, and a report for people (report.md) and for programs (report.json). Both gates "
-        "speak to a server over HTTP only.\n\n"
-        "With --tensor-parallel-size N the servers run on N ranks of this machine, under mpirun or srun on the ranks "
-        "that are there, and the report says what each rank holds and has read. --compare-single-rank runs a fixed "
-        "prompt on the ranks and on one, and names the first layer "
-        "that "
-        "differs by more than rounding explains; when one rank does not fit into memory, the step is skipped, and a "
-        "skipped step is never signed off.\n\n"
+        "Brings a checkpoint up and collects the evidence: the preflight of landfall check, gate A with dummy "
+        "weights, gate B with the real weights, and a report for people (report.md) and for programs (report.json). "
+        "Both gates speak to a server over HTTP only.\n\n"
+        "With --tensor-parallel-size N the servers run on N ranks of this machine, under mpirun or srun on the "
+        "ranks that are there, and the report says what each rank holds and has read. --compare-single-rank runs a "
+        "fixed prompt on the ranks and on one, and names the first layer that differs by more than rounding "
+        "explains; when one rank does not fit into memory, the step is skipped, and a skipped step is never signed "
+        "off.\n\n"
         "Sign-off is computed from the steps: dummy weights alone, a failed or skipped mandatory step, or a report "
         "that was edited afterwards never get there.",
     .example = "landfall verify models/landfall-tiny-qwen3-fp8 --output-dir verify-output\n"
