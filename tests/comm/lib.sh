@@ -2,7 +2,8 @@
 . "$(dirname "$0")/../cli/lib.sh"
 mpirun=${LF_TEST_MPIRUN:-mpirun} # of the MPI library that the module is linked with
 command -v "$mpirun" >/dev/null || { echo "skipped: no $mpirun"; exit 77; }
-if "$mpirun" --version | grep -q 'Open MPI'; then is_open_mpi=true; else is_open_mpi=false; fi
+# By the name mpirun.openmpi it calls itself OpenRTE.
+if "$mpirun" --version | grep -qE 'Open MPI|OpenRTE'; then is_open_mpi=true; else is_open_mpi=false; fi
 [ -e "${LANDFALL_MODULE_DIR-}/landfall-mpi.so" ] || { echo "skipped: no landfall-mpi.so in '${LANDFALL_MODULE_DIR-}'"; exit 77; }
 
 # Open MPI does not run for root, nor with more ranks than processors, unless it is told to.
