@@ -104,6 +104,7 @@ typedef struct signal_watch {
     sigset_t set;
     int event_fd;           // readable after the first signal
     atomic_bool is_serving; // from then on the first signal means "finish"
+    atomic_bool is_over;    // the next one ends the thread only
     pthread_t thread;
 } signal_watch;
 
@@ -113,6 +114,7 @@ static void *watch_signals(void *ctx)
     for (int n = 0;; n++) {
         int number = 0;
         while (sigwait(&watch->set, &number) != 0) continue;
+        if (atomic_load(&watch->is_over)) break;
         if (n > 0 || !atomic_load(&watch->is_serving)) _exit(128 + number);
         uint64_t one = 1;
         ssize_t written = write(watch->event_fd, &one, sizeof one);
@@ -128,6 +130,7 @@ static void watch_block(signal_watch *watch)
     sigaddset(&watch->set, SIGTERM);
     sigaddset(&watch->set, SIGINT);
     atomic_init(&watch->is_serving, false);
+    atomic_init(&watch->is_over, false);
     signal(SIGPIPE, SIG_IGN);
     pthread_sigmask(SIG_BLOCK, &watch->set, NULL);
 }
@@ -143,7 +146,8 @@ static lf_status watch_start(signal_watch *watch, lf_error *err)
 
 static void watch_stop(signal_watch *watch)
 {
-    pthread_cancel(watch->thread); // sigwait() is where it waits
+    atomic_store(&watch->is_over, true);
+    pthread_kill(watch->thread, SIGTERM); // it waits for one
     pthread_join(watch->thread, NULL);
     close(watch->event_fd);
 }
