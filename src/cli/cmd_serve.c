@@ -100,11 +100,16 @@ static const lf_opt serve_opts[] = {
 
 // ---- signals ----
 
+enum {
+    NOT_READY, // a signal ends the process
+    SERVING,   // the first one asks for an end of running requests, a second ends the process
+    SERVED,    // the next one ends the thread that waits for it
+};
+
 typedef struct signal_watch {
     sigset_t set;
-    int event_fd;           // readable after the first signal
-    atomic_bool is_serving; // from then on the first signal means "finish"
-    atomic_bool is_over;    // the next one ends the thread only
+    int event_fd;     // readable after the first signal
+    atomic_int phase; // NOT_READY, SERVING or SERVED
     pthread_t thread;
 } signal_watch;
 
@@ -114,8 +119,9 @@ static void *watch_signals(void *ctx)
     for (int n = 0;; n++) {
         int number = 0;
         while (sigwait(&watch->set, &number) != 0) continue;
-        if (atomic_load(&watch->is_over)) break;
-        if (n > 0 || !atomic_load(&watch->is_serving)) _exit(128 + number);
+        int phase = atomic_load(&watch->phase);
+        if (phase == SERVED) break;
+        if (n > 0 || phase == NOT_READY) _exit(128 + number);
         uint64_t one = 1;
         ssize_t written = write(watch->event_fd, &one, sizeof one);
         (void)written;
@@ -129,8 +135,7 @@ static void watch_block(signal_watch *watch)
     sigemptyset(&watch->set);
     sigaddset(&watch->set, SIGTERM);
     sigaddset(&watch->set, SIGINT);
-    atomic_init(&watch->is_serving, false);
-    atomic_init(&watch->is_over, false);
+    atomic_init(&watch->phase, NOT_READY);
     signal(SIGPIPE, SIG_IGN);
     pthread_sigmask(SIG_BLOCK, &watch->set, NULL);
 }
@@ -146,7 +151,7 @@ static lf_status watch_start(signal_watch *watch, lf_error *err)
 
 static void watch_stop(signal_watch *watch)
 {
-    atomic_store(&watch->is_over, true);
+    atomic_store(&watch->phase, SERVED);
     pthread_kill(watch->thread, SIGTERM); // it waits for one
     pthread_join(watch->thread, NULL);
     close(watch->event_fd);
@@ -305,7 +310,7 @@ static lf_status serve(const serve_args *args, const char *model, const char *co
     }
     if (!status && args->ready_file) status = write_ready_file(args, model, port, session, err);
     if (status) goto out;
-    atomic_store(&watch->is_serving, true);
+    atomic_store(&watch->phase, SERVING);
     bool is_ipv6 = strchr(args->host, ':') != NULL;
     lf_log(LF_LOG_INFO,
            "Landfall server ready on http://%s%s%s:%d (%s, %s weights, max_model_len %lld; %.3f s after the start)",
